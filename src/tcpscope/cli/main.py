@@ -1,0 +1,109 @@
+"""The entry: look at the first word, import that command alone, turn errors into one line and an exit code.
+
+A command is a module ``tcpscope.cli.<name>`` with ``run(argv) -> int``. Nothing else is imported before it is needed:
+the cost of ``tcpscope list`` is guarded by a test.
+"""
+
+from __future__ import annotations
+
+import sys
+
+#: Command -> (module in this package, one line for ``--help``). The order is the order of the help.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "overview": ("overview", "this host at a glance (also: tcpscope alone)"),
+    "list": ("list", "sockets with state, queues and owner (also: tcpscope -tanp)"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one command line; return its exit code (0 done, 1 failed, 2 usage, 4 not permitted, 130 interrupted)."""
+    try:
+        return _dispatch(argv)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _forget_stdout()
+        return 0
+    except Exception as error:
+        return _report(error)
+
+
+def entry() -> int:
+    """Run the console script ``tcpscope``."""
+    return main(sys.argv[1:])
+
+
+def _dispatch(argv: list[str]) -> int:
+    name = argv[0] if argv else "overview"
+    if name in ("-h", "--help", "help"):
+        return _print_help()
+    if name in ("-V", "--version"):
+        return _print_version()
+    arguments = argv[1:]
+    if name.startswith("-"):
+        name, arguments = _command_for_flags(argv)
+    if name not in COMMANDS:
+        return _unknown(name)
+    module = __import__(f"tcpscope.cli.{COMMANDS[name][0]}", fromlist=["run"])
+    code: int = module.run(arguments)
+    sys.stdout.flush()
+    return code
+
+
+def _command_for_flags(argv: list[str]) -> tuple[str, list[str]]:
+    """Flags without a command: netstat's habit (``-anlp``) means ``list``; long options alone are the overview's."""
+    is_overview = argv[0].startswith("--") and argv[0] not in ("--tcp", "--udp", "--all", "--listening")
+    return ("overview" if is_overview else "list"), argv
+
+
+def _print_help() -> int:
+    from tcpscope import __version__
+
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items()]
+    print(f"tcpscope {__version__}: the state of every TCP connection, why it is in it and what to do\n")
+    print("usage: tcpscope [COMMAND] [OPTIONS]\n\n" + "\n".join(lines))
+    print("\n  tcpscope COMMAND --help shows options and examples.")
+    return 0
+
+
+def _print_version() -> int:
+    from tcpscope import __version__
+
+    print(f"tcpscope {__version__}")
+    return 0
+
+
+def _unknown(name: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, 1)
+    hint = f"did you mean {near[0]!r}?" if near else "see tcpscope --help"
+    print(f"tcpscope: unknown command {name!r}: {hint}", file=sys.stderr)
+    return 2
+
+
+def _report(error: Exception) -> int:
+    from tcpscope.model.errors import TcpscopeError
+
+    if isinstance(error, TcpscopeError):
+        print(f"tcpscope: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, PermissionError):
+        print(f"tcpscope: not permitted: {error}", file=sys.stderr)
+        return 4
+    if isinstance(error, OSError):
+        print(f"tcpscope: {error}", file=sys.stderr)
+        return 1
+    if sys.flags.dev_mode:
+        raise error
+    kind = type(error).__name__
+    print(f"tcpscope: internal error ({kind}: {error}); 'python -X dev -m tcpscope ...' shows where", file=sys.stderr)
+    return 1
+
+
+def _forget_stdout() -> None:
+    """Why: the interpreter flushes stdout once more at exit and would complain about the closed pipe."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

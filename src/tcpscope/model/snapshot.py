@@ -1,0 +1,67 @@
+"""``Snapshot``: everything a diagnosis may look at, at one time, and what could not be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tcpscope.model.record import NamedTuple
+from tcpscope.model.socket import Socket
+
+
+class Process(NamedTuple):
+    """One process that holds sockets. ``None`` means: not allowed to look, or gone meanwhile."""
+
+    pid: int
+    name: str
+    uid: int | None = None
+    executable: str | None = None
+    command: tuple[str, ...] = ()
+    cgroup: str | None = None
+    state: str = ""  #: letter of ``/proc/PID/stat``
+    start_ns: int | None = None
+    open_fds: int | None = None
+    fd_limit: int | None = None  #: soft RLIMIT_NOFILE
+    socket_inodes: tuple[int, ...] = ()  #: inodes of all its ``socket:`` descriptors, of any family
+    wait_channel: str = ""
+    runtime: str = ""  #: language or program family: ``cpython jvm node go nginx postgresql ...``
+
+
+class Host(NamedTuple):
+    """Whose snapshot it is."""
+
+    name: str = ""
+    kernel: str = ""
+    boot_id: str = ""
+    system: str = "linux"  #: ``linux bsd macos windows``
+
+
+class Coverage(NamedTuple):
+    """What could not be seen, so that absence is never read as health.
+
+    ``source``: ``live``, ``dump`` or ``capture``. ``notes`` are complete sentences for people.
+    """
+
+    source: str = "live"
+    listing: str = ""  #: how sockets were read: ``sock_diag``, ``procfs``, ``netstat``, ``ss`` ...
+    owners: str = ""  #: how owners were found: ``bpf``, ``procfs``, ``text``, ``none``
+    sockets_without_owner: int = 0  #: sockets with an inode whose holder could not be seen
+    notes: tuple[str, ...] = ()
+
+
+class Snapshot(NamedTuple):
+    """Sockets, counters, settings and processes of one network namespace at ``taken_ns`` (since the epoch).
+
+    ``counters`` are named as ``nstat`` and the kernel name them with the group first: ``Tcp.ActiveOpens``,
+    ``TcpExt.ListenOverflows``, ``Ip.OutNoRoutes``. ``sysctls`` by dotted name (``net.ipv4.tcp_fin_timeout``), text.
+    ``limits`` hold single numbers: ``sockstat.TCP.orphan``, ``file-nr.allocated``, ``nf_conntrack_count`` ...
+    """
+
+    taken_ns: int
+    sockets: Sequence[Socket]
+    counters: Mapping[str, int] = {}
+    sysctls: Mapping[str, str] = {}
+    limits: Mapping[str, int] = {}
+    processes: Mapping[int, Process] = {}
+    host: Host = Host()
+    netns: int = 0
+    coverage: Coverage = Coverage()
