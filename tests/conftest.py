@@ -1,0 +1,25 @@
+"""What all tests share: the folder of real captures and dumps, and the mark for tests that need root."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The folder with real captures and expected results, or skip: the project does not need it."""
+    folder = Path(os.environ.get("TCPSCOPE_SHARED", ROOT.parent / "shared"))
+    if not (folder / "captures").is_dir():
+        pytest.skip(f"no real captures at {folder} (set TCPSCOPE_SHARED)")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if "root" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs root: namespaces, raw sockets or BPF"))
