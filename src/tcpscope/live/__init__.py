@@ -1,0 +1,1 @@
+"""This host now: its sockets, and the snapshot a diagnosis looks at."""

@@ -1,0 +1,1 @@
+"""Views draw the words they are handed; they fetch nothing."""
