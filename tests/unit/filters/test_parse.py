@@ -1,0 +1,151 @@
+"""The grammar: what ss reads, what we read besides, and where a bad filter is bad."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcpscope.filters import expression as ex
+from tcpscope.filters.parse import PREDICATES, STATE_GROUPS, Names, parse_filter
+from tcpscope.model.errors import UsageError
+from tcpscope.model.state import State
+
+S22, D443 = ex.Port("src", "=", 22), ex.Port("dst", "=", 443)
+NAMES = Names(
+    port={"ssh": 22, "https": 443}.get,
+    addresses=lambda host: ["192.0.2.1", "192.0.2.2", "2001:db8::1"] if host == "example" else [],
+    device={"lo": 1}.get,
+    user={"root": 0}.get,
+    netns={"blue": 4026532000}.get,
+    ephemeral_ports=(40000, 50000),
+)
+
+
+@pytest.mark.parametrize("text", ["sport = :22", "sport 22", "sport :ssh", "sport eq 22", "sport == :22", "sport=:22"])
+def test_port_spellings(text):
+    assert parse_filter(text, NAMES).expression == S22
+
+
+@pytest.mark.parametrize(
+    ("text", "operator"),
+    [("!=", "!="), ("ne", "!="), ("neq", "!="), (">", ">"), ("gt", ">"), ("<", "<"), ("lt", "<"), (">=", ">="),
+     ("ge", ">="), ("geq", ">="), ("<=", "<="), ("le", "<="), ("leq", "<=")],
+)  # fmt: skip
+def test_operator_aliases(text, operator):
+    assert parse_filter(f"dport {text} :443").expression == ex.Port("dst", operator, 443)
+
+
+def test_and_or_bind_equally_from_the_left_as_in_ss():
+    third = ex.Port("src", "=", 1)
+    assert parse_filter("sport 22 or dport 443 and sport 1").expression == ex.And(ex.Or(S22, D443), third)
+    assert parse_filter("sport 22 dport 443 | sport 1").expression == ex.Or(ex.And(S22, D443), third)
+    assert parse_filter("sport 22 or ( dport 443 && sport 1 )").expression == ex.Or(S22, ex.And(D443, third))
+
+
+def test_not_binds_to_the_next_term():
+    assert parse_filter("not sport 22 dport 443").expression == ex.And(ex.Not(S22), D443)
+    assert parse_filter("! ( sport 22 dport 443 )").expression == ex.Not(ex.And(S22, D443))
+    assert parse_filter("not not sport 22").expression == S22
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("src 192.0.2.1", ex.Host("src", 4, bytes((192, 0, 2, 1)), 32)),
+        ("dst = 192.0.2.0/24", ex.Host("dst", 4, bytes((192, 0, 2, 0)), 24)),
+        ("src 192.0.2.1:443", ex.Host("src", 4, bytes((192, 0, 2, 1)), 32, 443)),
+        ("src [::1]:22", ex.Host("src", 6, bytes(15) + b"\1", 128, 22)),
+        ("src [::1]", ex.Host("src", 6, bytes(15) + b"\1", 128)),
+        ("src ::1", ex.Host("src", 6, bytes(15) + b"\1", 128)),
+        ("src [2001:db8::]/32", ex.Host("src", 6, bytes((0x20, 1, 0xD, 0xB8)) + bytes(12), 32)),
+        ("src :22", ex.Host("src", port=22)),
+        ("src *:22", ex.Host("src", port=22)),
+        ("dst *", ex.Host("dst")),
+        ("dst example:https", ex.Host("dst", 4, bytes((192, 0, 2, 1)), 32, 443, (bytes((192, 0, 2, 2)),))),
+    ],
+)
+def test_hosts(text, host):
+    if "example" in text:  # both families unless said: the first answer decides
+        assert parse_filter(text.replace("dst ", "dst inet:"), NAMES).expression == ex.And(ex.Family(4), host)
+        return
+    assert parse_filter(text, NAMES).expression == host
+
+
+def test_leading_states_add_up_and_exclude():
+    assert parse_filter("state time-wait state FIN_WAIT2").states == {State.TIME_WAIT, State.FIN_WAIT_2}
+    assert parse_filter("exclude listening").states == set(State) - {State.LISTEN}
+    assert parse_filter("state connected exclude time-wait").states == STATE_GROUPS["connected"] - {State.TIME_WAIT}
+    assert parse_filter("state big").states == set(State) - {State.SYN_RECEIVED, State.TIME_WAIT}
+    assert parse_filter("state syn-rcv").states == {State.SYN_RECEIVED}
+    assert parse_filter("").is_empty
+
+
+def test_state_elsewhere_is_a_predicate():
+    found = parse_filter("sport 22 and state close-wait")
+    assert found.expression == ex.And(S22, ex.InStates(frozenset((State.CLOSE_WAIT,))))
+
+
+@pytest.mark.parametrize(
+    ("text", "quantity"),
+    [
+        ("age > 10m", ("age", ">", 600 * 10**9)),
+        ("rtt >= 50ms", ("rtt", ">=", 50 * 10**6)),
+        ("rtt < 200us", ("rtt", "<", 200_000)),
+        ("recv-q > 64k", ("recv-q", ">", 65536)),
+        ("send-q gt 0", ("send-q", ">", 0)),
+        ("pid 123", ("pid", "=", 123)),
+        ("uid root", ("uid", "=", 0)),
+        ("netns = blue", ("netns", "=", 4026532000)),
+    ],
+)
+def test_own_quantities(text, quantity):
+    assert parse_filter(text, NAMES).expression == ex.Quantity(*quantity)
+
+
+def test_other_predicates():
+    assert parse_filter("dev = lo", NAMES).expression == ex.Device(1)
+    assert parse_filter("dev != 3").expression == ex.Not(ex.Device(3))
+    assert parse_filter("fwmark = 0x01/0x03").expression == ex.Mark(1, 3)
+    assert parse_filter("cgroup = /a/b/").expression == ex.Cgroup("/a/b")
+    assert parse_filter("autobound", NAMES).expression == ex.Autobound(40000, 50000)
+    assert parse_filter("comm ngin*").expression == ex.Command("=", "ngin*")
+    assert parse_filter(":443").expression == ex.Or(ex.Port("src", "=", 443), D443)
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "at"),
+    [
+        ("sport =", "a port is missing", 7),
+        ("sport = :http", "does not look like a port", 8),
+        ("sport = :70000", "does not look like a port", 8),
+        ("state nonsense", "no state; known: estab", 6),
+        ("sporty = :22", "did you mean 'sport'", 0),
+        ("( sport = :22", "never closed", 0),
+        ("sport = :22 )", "not expected here", 12),
+        ("src = 1.2.3.4/33", "no prefix length", 6),
+        ("src nowhere.invalid", "neither an address nor", 4),
+        ("age > soon", "no age (such as", 6),
+        ("sport 22 or", "a predicate is missing", 11),
+        ("src > 1.2.3.4", "takes only =", 4),
+        ("not", "a predicate is missing", 3),
+    ],
+)
+def test_bad_filter_says_what_and_where(text, says, at):
+    with pytest.raises(UsageError) as caught:
+        parse_filter(text, NAMES)
+    first, shown, caret = str(caught.value).split("\n")
+    assert says in first
+    assert shown == "  " + text
+    assert caret.index("^") == at + 2
+
+
+_WORDS = st.sampled_from(
+    [*PREDICATES, "not", "and", "or", "(", ")", "=", "!=", ">", ":22", "1.2.3.4/8", "[::1]", "x", "10m"]
+)
+
+
+@given(st.one_of(st.text(max_size=60), st.lists(_WORDS, max_size=14).map(" ".join)))
+def test_any_text_parses_or_is_refused_in_words(text):
+    try:
+        parse_filter(text, NAMES)
+    except UsageError as error:
+        assert str(error).startswith("bad filter: ")
