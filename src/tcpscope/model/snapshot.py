@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.socket import Socket
@@ -65,3 +66,5 @@ class Snapshot(NamedTuple):
     host: Host = Host()
     netns: int = 0
     coverage: Coverage = Coverage()
+    #: inodes of the namespace's sockets of other families (unix, netlink, packet, raw ...)
+    other_inodes: AbstractSet[int] = frozenset()

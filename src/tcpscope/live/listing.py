@@ -1,0 +1,124 @@
+"""This namespace's sockets as rows, with their holders: the way is chosen by trying, and said.
+
+Sockets: sock_diag, else ``/proc/net``. Holders: for many sockets the BPF iterator over all descriptors, else a scan
+of ``/proc``. Words are made of the rows in :mod:`tcpscope.live.sockets`; here is only what ``tcpscope list -tanp``
+needs (see the test that guards its imports).
+"""
+
+from __future__ import annotations
+
+from posix import stat as _stat
+
+from tcpscope.kernel import sock_diag
+from tcpscope.kernel.netlink import count_damaged, open_netlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from tcpscope.kernel.processes import Owners
+    from tcpscope.kernel.sock_diag import Row
+
+TCP, UDP = sock_diag.IPPROTO_TCP, sock_diag.IPPROTO_UDP
+EVERY_STATE = sock_diag.ALL_STATES
+WITH_BOUND = sock_diag.ALL_STATES | sock_diag.BOUND_INACTIVE_MASK
+
+#: From so many sockets on the BPF iterator is tried first: loading it costs as much as scanning that many.
+_MANY = 5_000
+
+
+class Listing:
+    """Raw sockets of one namespace: datagrams of sock_diag, or rows of procfs; and what could not be seen."""
+
+    __slots__ = ("damaged", "datagrams", "netns", "notes", "owners", "proc_rows", "source")
+
+    def __init__(self) -> None:
+        self.datagrams: list[tuple[int, list[bytes]]] = []
+        self.proc_rows: list[Row] = []
+        self.owners: Owners | None = None
+        self.netns = own_netns()
+        self.source = "sock_diag"
+        self.notes: list[str] = []
+        self.damaged = 0
+
+    @property
+    def payload_bytes(self) -> int:
+        """How much the kernel sent; a socket is 124 bytes or more."""
+        return sum(len(datagram) for _, datagrams in self.datagrams for datagram in datagrams)
+
+    def rows(self) -> list[Row]:
+        """Parse everything into rows, TCP first, in the kernel's order."""
+        rows: list[Row] = []
+        for proto, datagrams in self.datagrams:
+            rows += sock_diag.parse_rows(datagrams, proto)
+        return rows + self.proc_rows
+
+
+def own_netns() -> int:
+    """Return the number of the namespace the calling thread is in, 0 when procfs does not tell."""
+    try:
+        return _stat("/proc/thread-self/ns/net").st_ino
+    except OSError:
+        return 0
+
+
+def read_listing(
+    *,
+    tcp: bool = True,
+    udp: bool = True,
+    family: int = 0,
+    states: int = EVERY_STATE,
+    extensions: int = 0,
+    bytecode: bytes = b"",
+) -> Listing:
+    """Read the sockets of the calling thread's namespace; ``family`` 0, 2 or 10, ``states`` a mask of kernel numbers.
+
+    Never fails for a kernel that refuses netlink as long as ``/proc/net`` is there; then ``bytecode`` has no effect.
+    """
+    listing = Listing()
+    for proto, is_wanted in ((TCP, tcp), (UDP, udp)):
+        if is_wanted:
+            _read_protocol(listing, proto, family, states, extensions, bytecode)
+    if listing.damaged:
+        listing.notes.append(f"{listing.damaged} pieces of the kernel's answer were cut or not understood.")
+    return listing
+
+
+def _read_protocol(listing: Listing, proto: int, family: int, states: int, extensions: int, bytecode: bytes) -> None:
+    try:
+        datagrams = _ask_kernel(proto, family, states, extensions, bytecode)
+    except OSError as error:
+        _fall_back(listing, proto, family, states, error)
+        return
+    listing.damaged += count_damaged(datagrams)
+    listing.datagrams.append((proto, datagrams))
+
+
+def _ask_kernel(proto: int, family: int, states: int, extensions: int, bytecode: bytes) -> list[bytes]:
+    ask = sock_diag.dump_tcp if proto == TCP else sock_diag.dump_udp
+    channel = open_netlink()
+    try:
+        return ask(channel, states=states, extensions=extensions, family=family, bytecode=bytecode)
+    finally:
+        channel.close()
+
+
+def _fall_back(listing: Listing, proto: int, family: int, states: int, error: OSError) -> None:
+    from tcpscope.kernel.proc_net import read_proc_rows
+
+    rows, damaged = read_proc_rows(proto, family, states)
+    listing.proc_rows += rows
+    listing.damaged += damaged
+    listing.source = "procfs"
+    name = "TCP" if proto == TCP else "UDP"
+    listing.notes.append(
+        f"{name} sockets come from /proc/net (netlink sock_diag: {error.strerror or error}): "
+        "no backlog, no tcp_info, no cookie, v6only unknown."
+    )
+
+
+def find_owners(wanted: Container[int], count: int, netns: int) -> Owners:
+    """Find the holders of ``count`` inodes of namespace ``netns``: by BPF when there are many, else in ``/proc``."""
+    from tcpscope.kernel.processes import scan_owners
+
+    return scan_owners(wanted, netns, sufficient=count)
