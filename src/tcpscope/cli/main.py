@@ -12,6 +12,7 @@ import sys
 COMMANDS: dict[str, tuple[str, str]] = {
     "overview": ("overview", "this host at a glance (also: tcpscope alone)"),
     "list": ("list", "sockets with state, queues and owner (also: tcpscope -tanp)"),
+    "lab": ("lab", "make any state, transition or illness with real sockets, in private namespaces"),
 }
 
 

@@ -1,0 +1,134 @@
+"""``tcpscope lab``: play scenes with real sockets in private namespaces."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tcpscope.lab.scene import Outcome, Scene
+    from tcpscope.lab.stage import Moment, Stage
+
+EXAMPLES = """examples:
+  tcpscope lab list                       what can be shown
+  tcpscope lab run states                 all eleven states, one after the other
+  tcpscope lab run fin-wait-2 --explain   the story step by step, both ends at every checkpoint
+  tcpscope lab run closing --keep         hold it open and print the commands to look at it
+  tcpscope lab run --json all | jq '.scenes[] | select(.ok | not)'
+
+Every scene makes two hosts (client 10.9.0.1, server 10.9.0.2) in network namespaces of its own, plays with real
+processes and sockets, and takes everything down. Needs root. Exit code 0: all as expected, 1: not.
+"""
+
+
+def run(argv: list[str]) -> int:
+    """Run ``tcpscope lab``."""
+    arguments = _parser().parse_args(argv)
+    if arguments.what == "run":
+        return _run(arguments)
+    return _list(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="tcpscope lab",
+        description="Make any state, transition or illness of TCP for real, and show both ends of it.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
+    )
+    commands = parser.add_subparsers(dest="what", required=True, metavar="list|run|coverage")
+    listing = commands.add_parser("list", help="name the scenes")
+    listing.add_argument("--json", action="store_true", help="one JSON object")
+    running = commands.add_parser("run", help="play scenes")
+    running.add_argument("names", nargs="+", metavar="NAME", help="a scene, a kind (state, illness ...) or all")
+    running.add_argument("--explain", action="store_true", help="tell the story step by step")
+    running.add_argument("--keep", action="store_true", help="hold the scene open and print how to look at it")
+    running.add_argument("--pause", action="store_true", help="wait for Enter after every step")
+    running.add_argument("--json", action="store_true", help="one JSON object")
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from tcpscope.lab.scene import load_scenes
+    from tcpscope.views.scenes import list_scenes
+
+    scenes = list(load_scenes().values())
+    if arguments.json:
+        rows = [{"name": one.name, "kind": one.kind, "title": one.title, "story": one.story} for one in scenes]
+        return _print_json("tcpscope.lab/1", rows)
+    _print(list_scenes(scenes))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from tcpscope.lab.scene import find_scenes
+    from tcpscope.views.scenes import as_json
+
+    scenes = find_scenes(arguments.names)
+    outcomes = [_play(scene, arguments) for scene in scenes]
+    if arguments.json:
+        _print_json("tcpscope.lab/1", [as_json(outcome) for outcome in outcomes])
+    elif len(outcomes) > 1:
+        good = sum(outcome.ok for outcome in outcomes)
+        print(f"{good} of {len(outcomes)} scenes as expected")
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+def _play(scene: Scene, arguments: argparse.Namespace) -> Outcome:
+    from tcpscope.lab.play import play_scene
+    from tcpscope.views.scenes import draw_checkpoint, open_story, sum_up, tell_moment
+
+    is_told = (arguments.explain or arguments.pause) and not arguments.json
+
+    def on_moment(moment: Moment) -> None:
+        if is_told:
+            _print(tell_moment(moment))
+        if arguments.pause:
+            _wait_for_enter()
+
+    def hold(stage: Stage) -> None:
+        if arguments.keep:
+            _hold(stage)
+
+    if is_told:
+        _print(open_story(scene))
+    outcome = play_scene(scene, on_moment, hold)
+    if arguments.json:
+        return outcome
+    if not is_told and outcome.checkpoints and outcome.ok:
+        _print(draw_checkpoint(outcome.checkpoints[-1]))
+    _print(sum_up(outcome))
+    print()
+    return outcome
+
+
+def _hold(stage: Stage) -> None:
+    """Print how to look at the hosts from another terminal, and wait until a person has seen enough."""
+    print("The scene is held open. In another terminal, as root:", file=sys.stderr)
+    for host in stage.sandbox.hosts:
+        print(f"  nsenter --net={host.namespace.path} ss -tanpo       # {host.name}", file=sys.stderr)
+    print(f"  nsenter --net={stage.server.namespace.path} tcpscope doctor", file=sys.stderr)
+    print("Enter (or Ctrl-C) takes it down.", file=sys.stderr)
+    _wait_for_enter()
+
+
+def _wait_for_enter() -> None:
+    sys.stdout.flush()
+    sys.stdin.readline()
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+def _print_json(schema: str, scenes: Sequence[object]) -> int:
+    import json
+
+    print(json.dumps({"schema": schema, "scenes": scenes}, indent=2))
+    return 0

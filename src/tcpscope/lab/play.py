@@ -1,0 +1,44 @@
+"""Play a scene: build the hosts, run the story, collect what was shown, take everything down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tcpscope.kernel.sandbox import Sandbox
+from tcpscope.lab.scene import Outcome, Scene
+from tcpscope.lab.stage import Moment, Stage
+from tcpscope.model.errors import TcpscopeError
+
+
+def play_scene(
+    scene: Scene,
+    on_moment: Callable[[Moment], None] = lambda moment: None,
+    hold: Callable[[Stage], None] = lambda stage: None,
+) -> Outcome:
+    """Play one scene and return what it showed.
+
+    ``on_moment`` is called at every step and checkpoint; ``hold`` at the end, while everything is still there.
+    Raises ``NotPermitted`` without root and ``Unsupported`` where a needed program or kernel feature is missing; any
+    other failure of the scene is part of the outcome.
+    """
+    started = time.monotonic()
+    error = ""
+    with Sandbox() as sandbox:
+        stage = Stage(sandbox, on_moment)
+        try:
+            scene.play(stage)
+        except (OSError, StopIteration, TcpscopeError) as failure:
+            if isinstance(failure, TcpscopeError) and type(failure) is not TcpscopeError:
+                raise
+            error = f"{type(failure).__name__}: {failure}"
+        hold(stage)
+    return Outcome(
+        scene,
+        tuple(stage.checkpoints),
+        (),
+        tuple(stage.facts),
+        (),
+        error,
+        time.monotonic() - started,
+    )

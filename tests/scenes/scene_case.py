@@ -1,0 +1,11 @@
+"""Play a scene in a test and say everything that was not as expected."""
+
+from tcpscope.lab.play import play_scene
+from tcpscope.lab.scene import Outcome, load_scenes
+from tcpscope.views.scenes import sum_up
+
+
+def play_or_fail(name: str) -> Outcome:
+    outcome = play_scene(load_scenes()[name])
+    assert outcome.ok, "\n".join(sum_up(outcome))
+    return outcome
