@@ -39,11 +39,12 @@ class Segment(NamedTuple):
     options: Options = NO_OPTIONS
     urgent_pointer: int = 0
     gso_bytes: int = 0  #: size of the pieces when this stands for several segments; 0 for one
+    uncaptured_bytes: int = 0  #: octets of text that were on the wire behind ``payload`` but not captured
 
     @property
     def seg_len(self) -> int:
         """SEG.LEN: octets of text, SYN and FIN counted (RFC 9293 §3.4)."""
-        return len(self.payload) + (self.flags & SYN != 0) + (self.flags & FIN != 0)
+        return len(self.payload) + self.uncaptured_bytes + (self.flags & SYN != 0) + (self.flags & FIN != 0)
 
     def has(self, flags: int) -> bool:
         """Whether all of ``flags`` are set."""

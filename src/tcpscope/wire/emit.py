@@ -1,0 +1,114 @@
+"""Words to bytes: TCP segments and IP packets, checksums included. The reverse of :mod:`tcpscope.wire.parse`."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.wire.checksum import checksum, pseudo_header, remainder, transport_checksum
+from tcpscope.wire.options import emit_options
+from tcpscope.wire.view import TCP_HEADER, TCP_HEADER_BYTES
+
+if TYPE_CHECKING:
+    from tcpscope.model.segment import Segment
+
+TCP = 6
+_IPV4 = Struct(">BBHHHBBH")
+_IPV6 = Struct(">IHBB")
+_CHECKSUM = Struct(">H")
+_CHECKSUM_AT = 16
+_DONT_FRAGMENT = 0x4000
+
+
+def emit_tcp_header(
+    segment: Segment,
+    source: bytes,
+    destination: bytes,
+    source_port: int,
+    destination_port: int,
+    *,
+    offload: bool = False,
+) -> bytes:
+    """Write the header of ``segment`` with its options; the payload is only summed up, never copied.
+
+    ``source`` and ``destination`` are addresses of 4 or 16 octets. With ``offload`` the field holds the sum of the
+    pseudo-header alone, as a network card that finishes the checksum wants it. Raises ``ValueError``.
+    """
+    options = emit_options(segment.options)
+    header = bytearray(TCP_HEADER_BYTES + len(options))
+    try:
+        TCP_HEADER.pack_into(
+            header,
+            0,
+            source_port,
+            destination_port,
+            segment.seq,
+            segment.ack,
+            len(header) // 4 << 4,
+            segment.flags,
+            segment.wnd,
+            0,
+            segment.urgent_pointer,
+        )
+    except Exception as error:
+        raise ValueError(f"a number does not fit into its field of the header: {error}") from None
+    header[TCP_HEADER_BYTES:] = options
+    if offload:
+        field = remainder(pseudo_header(source, destination, TCP, len(header) + len(segment.payload)))
+    else:
+        field = transport_checksum(source, destination, TCP, (header, segment.payload))
+    _CHECKSUM.pack_into(header, _CHECKSUM_AT, field)
+    return bytes(header)
+
+
+def emit_tcp(segment: Segment, source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
+    """Write ``segment`` with its payload. Raises ``ValueError`` when a number does not fit its field."""
+    header = emit_tcp_header(segment, source, destination, source_port, destination_port)
+    return header + bytes(segment.payload)
+
+
+def emit_ipv4_header(
+    source: bytes,
+    destination: bytes,
+    payload_len: int,
+    *,
+    protocol: int = TCP,
+    ttl: int = 64,
+    tos: int = 0,
+    identification: int = 0,
+    fragment: int = _DONT_FRAGMENT,
+) -> bytes:
+    """Write an IPv4 header without options. ``fragment`` is the flags and offset word. Raises ``ValueError``."""
+    if payload_len > 65_535 - 20:
+        raise ValueError(f"{payload_len} octets do not fit into an IPv4 packet")
+    head = _IPV4.pack(0x45, tos, 20 + payload_len, identification, fragment, ttl, protocol, 0) + source + destination
+    return head[:10] + _CHECKSUM.pack(checksum(head)) + head[12:]
+
+
+def emit_ipv6_header(
+    source: bytes,
+    destination: bytes,
+    payload_len: int,
+    *,
+    protocol: int = TCP,
+    hop_limit: int = 64,
+    traffic_class: int = 0,
+    flow_label: int = 0,
+) -> bytes:
+    """Write an IPv6 header; a payload above 65 535 octets gets length 0 (offload). Raises ``ValueError``."""
+    length = payload_len if payload_len <= 65_535 else 0
+    first = 6 << 28 | traffic_class << 20 | flow_label
+    return _IPV6.pack(first, length, protocol, hop_limit) + source + destination
+
+
+def emit_ip_header(source: bytes, destination: bytes, payload_len: int, protocol: int = TCP) -> bytes:
+    """Write the IP header for addresses of 4 or 16 octets with the usual settings."""
+    if len(source) == 4:
+        return emit_ipv4_header(source, destination, payload_len, protocol=protocol)
+    return emit_ipv6_header(source, destination, payload_len, protocol=protocol)
+
+
+def emit_packet(segment: Segment, source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
+    """Write a whole IP packet that carries ``segment``."""
+    tcp = emit_tcp(segment, source, destination, source_port, destination_port)
+    return emit_ip_header(source, destination, len(tcp)) + tcp
