@@ -12,7 +12,7 @@ from sys import byteorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tcpscope.kernel.sock_diag import Row
+    from tcpscope.model.row import Row
 
 _NET = "/proc/thread-self/net/"
 _USER_HZ = 100  # Linux: procfs counts timers in USER_HZ, which is 100 on every architecture but alpha and ia64

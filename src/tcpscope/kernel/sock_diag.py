@@ -1,7 +1,7 @@
 """``NETLINK_SOCK_DIAG`` (``include/uapi/linux/inet_diag.h``): every TCP and UDP socket of a namespace, as rows.
 
-A row is a plain tuple (:data:`Row`); words are made of rows elsewhere, and only when somebody wants words. MPTCP
-subflows are TCP sockets and are listed; MPTCP sockets themselves are not.
+A row is a plain tuple (:mod:`tcpscope.model.row`); words are made of rows elsewhere, and only when somebody wants
+words. MPTCP subflows are TCP sockets and are listed; MPTCP sockets themselves are not.
 
 Why ``TCPDIAG_GETSOCK`` for TCP: the old request (type 18, family 0) returns IPv4 and IPv6 in one walk of the kernel's
 table; ``SOCK_DIAG_BY_FAMILY`` (type 20) walks it once for each family. Type 20 serves UDP, one family alone and
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterable
 
-    #: proto, family, state, timer, retransmits, local port, remote port, local address, remote address (16 bytes
-    #: each, IPv4 in the first four), interface, cookie, expires_ms, recv_q, send_q, uid, inode, attributes (bytes).
-    Row = tuple[int, int, int, int, int, int, int, bytes, bytes, int, int, int, int, int, int, int, bytes]
+    from tcpscope.model.row import Row
 
 AF_INET, AF_INET6 = 2, 10
 IPPROTO_TCP, IPPROTO_UDP = 6, 17

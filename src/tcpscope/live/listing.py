@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from tcpscope.kernel.processes import Owners
-    from tcpscope.kernel.sock_diag import Row
+    from tcpscope.model.row import Row
 
 TCP, UDP = sock_diag.IPPROTO_TCP, sock_diag.IPPROTO_UDP
 EVERY_STATE = sock_diag.ALL_STATES
@@ -30,7 +30,7 @@ _MANY = 5_000
 class Listing:
     """Raw sockets of one namespace: datagrams of sock_diag, or rows of procfs; and what could not be seen."""
 
-    __slots__ = ("damaged", "datagrams", "netns", "notes", "owners", "proc_rows", "source")
+    __slots__ = ("damaged", "datagrams", "netns", "notes", "owners", "proc_rows", "source", "unseen")
 
     def __init__(self) -> None:
         self.datagrams: list[tuple[int, list[bytes]]] = []
@@ -40,6 +40,7 @@ class Listing:
         self.source = "sock_diag"
         self.notes: list[str] = []
         self.damaged = 0
+        self.unseen = 0
 
     @property
     def payload_bytes(self) -> int:
@@ -53,6 +54,16 @@ class Listing:
             rows += sock_diag.parse_rows(datagrams, proto)
         return rows + self.proc_rows
 
+    def find_owners(self, inodes: set[int]) -> None:
+        """Find the holders of these inodes; notes what could not be seen."""
+        self.owners = owners = _find_owners(inodes, len(inodes), self.netns)
+        if owners.reason:
+            self.notes.append(owners.reason)
+        self.unseen = sum(1 for inode in inodes if inode not in owners.holders)
+        if self.unseen:
+            what = "1 socket has" if self.unseen == 1 else f"{self.unseen} sockets have"
+            self.notes.append(f"{what} no visible owner: {_why_unseen(owners.refused)}.")
+
 
 def own_netns() -> int:
     """Return the number of the namespace the calling thread is in, 0 when procfs does not tell."""
@@ -64,20 +75,20 @@ def own_netns() -> int:
 
 def read_listing(
     *,
-    tcp: bool = True,
-    udp: bool = True,
+    tcp: int = EVERY_STATE,
+    udp: int = EVERY_STATE,
     family: int = 0,
-    states: int = EVERY_STATE,
     extensions: int = 0,
     bytecode: bytes = b"",
 ) -> Listing:
-    """Read the sockets of the calling thread's namespace; ``family`` 0, 2 or 10, ``states`` a mask of kernel numbers.
+    """Read the sockets of the calling thread's namespace.
 
-    Never fails for a kernel that refuses netlink as long as ``/proc/net`` is there; then ``bytecode`` has no effect.
+    ``tcp`` and ``udp`` are masks of kernel states (0: none), ``family`` is 0, 2 or 10. Never fails for a kernel that
+    refuses netlink as long as ``/proc/net`` is there; then ``bytecode`` has no effect.
     """
     listing = Listing()
-    for proto, is_wanted in ((TCP, tcp), (UDP, udp)):
-        if is_wanted:
+    for proto, states in ((TCP, tcp), (UDP, udp)):
+        if states:
             _read_protocol(listing, proto, family, states, extensions, bytecode)
     if listing.damaged:
         listing.notes.append(f"{listing.damaged} pieces of the kernel's answer were cut or not understood.")
@@ -117,8 +128,15 @@ def _fall_back(listing: Listing, proto: int, family: int, states: int, error: OS
     )
 
 
-def find_owners(wanted: Container[int], count: int, netns: int) -> Owners:
+def _find_owners(wanted: Container[int], count: int, netns: int) -> Owners:
     """Find the holders of ``count`` inodes of namespace ``netns``: by BPF when there are many, else in ``/proc``."""
     from tcpscope.kernel.processes import scan_owners
 
     return scan_owners(wanted, netns, sufficient=count)
+
+
+def _why_unseen(refused: int) -> str:
+    if refused:
+        what = "1 process" if refused == 1 else f"{refused} processes"
+        return f"{what} may not be looked at (root or CAP_SYS_PTRACE may)"
+    return "held by the kernel or from another PID namespace, or just closed"

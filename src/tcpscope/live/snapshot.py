@@ -9,11 +9,10 @@ from tcpscope.kernel import sock_diag
 from tcpscope.kernel.counters import read_counters, read_limits, read_sysctls
 from tcpscope.kernel.namespaces import inside
 from tcpscope.kernel.proc_net import read_other_inodes
-from tcpscope.kernel.processes import Owners, read_processes
-from tcpscope.live.listing import WITH_BOUND, find_owners, read_listing
-from tcpscope.live.sockets import build_sockets
-from tcpscope.model.snapshot import Coverage, Host, Process, Snapshot
-from tcpscope.model.socket import Socket
+from tcpscope.kernel.processes import read_processes
+from tcpscope.live.listing import WITH_BOUND, read_listing
+from tcpscope.live.sockets import build_sockets, describe_coverage
+from tcpscope.model.snapshot import Host, Process, Snapshot
 
 
 def take_snapshot(*, netns: str | None = None, detail: bool = True, owners: bool = True) -> Snapshot:
@@ -25,10 +24,9 @@ def take_snapshot(*, netns: str | None = None, detail: bool = True, owners: bool
     """
     with inside(netns) as inode:
         taken_ns = time.time_ns()
-        listing = read_listing(states=WITH_BOUND, extensions=sock_diag.DETAIL if detail else 0)
+        listing = read_listing(tcp=WITH_BOUND, extensions=sock_diag.DETAIL if detail else 0)
         if owners:
-            inodes = {row[15] for row in listing.rows() if row[15]}
-            listing.owners = find_owners(inodes, len(inodes), inode)
+            listing.find_owners({row[15] for row in listing.rows() if row[15]})
         sockets = build_sockets(listing, cgroups=detail)
         counters, limits, sysctls = read_counters(), read_limits(), read_sysctls()
         other_inodes = read_other_inodes() if detail else frozenset()
@@ -44,31 +42,9 @@ def take_snapshot(*, netns: str | None = None, detail: bool = True, owners: bool
         processes=processes,
         host=read_host(),
         netns=inode,
-        coverage=describe_coverage(sockets, listing.source, listing.owners, listing.notes),
+        coverage=describe_coverage(listing),
         other_inodes=other_inodes,
     )
-
-
-def describe_coverage(sockets: list[Socket], source: str, owners: Owners | None, notes: list[str]) -> Coverage:
-    """Say in sentences what could not be seen."""
-    without = sum(1 for socket in sockets if socket.inode and not socket.owners) if owners else 0
-    said = list(notes)
-    if owners and owners.reason:
-        said.append(owners.reason)
-    if without:
-        said.append(f"{_counted(without, 'socket')} without a visible owner: {_why_unseen(owners)}.")
-    return Coverage("live", source, owners.source if owners else "none", without, tuple(said))
-
-
-def _why_unseen(owners: Owners | None) -> str:
-    if owners and owners.refused:
-        processes = _counted(owners.refused, "process", "processes")
-        return f"{processes} may not be looked at (root or CAP_SYS_PTRACE would)"
-    return "held by the kernel or in another PID namespace, or just closed"
-
-
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def read_host() -> Host:

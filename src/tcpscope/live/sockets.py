@@ -8,21 +8,28 @@ and nothing in the others (``unknown``); ``exact`` comes only from watching (the
 from __future__ import annotations
 
 from _socket import inet_ntop
+from functools import partial
 
 from tcpscope.kernel import sock_diag
 from tcpscope.kernel.counters import read_sysctl
+from tcpscope.kernel.namespaces import find_namespaces, inside
 from tcpscope.kernel.netlink import parse_attributes
 from tcpscope.kernel.tcp_info import parse_memory, parse_tcp_info
+from tcpscope.live.listing import EVERY_STATE, own_netns, read_listing
 from tcpscope.model.address import Endpoint
+from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Age, Owner, Socket, TcpInfo, Timer
 from tcpscope.model.spelling import KERNEL_EXTRA
 from tcpscope.model.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tcpscope.kernel.processes import Owners
-    from tcpscope.kernel.sock_diag import Row
     from tcpscope.live.listing import Listing
+    from tcpscope.model.row import Row
 
 _TIMERS = {1: "on", 2: "keepalive", 3: "timewait", 4: "persist"}
 _STATES = {number: State.from_kernel(number) for number in (*range(1, 12), *KERNEL_EXTRA)}
@@ -30,11 +37,82 @@ _TIME_WAIT_MS = 60_000  # Linux: TCP_TIMEWAIT_LEN
 _UNKNOWN_AGE = Age()
 
 
+def read_sockets(
+    *,
+    tcp: int = EVERY_STATE,
+    udp: int = EVERY_STATE,
+    family: int = 0,
+    detail: bool = True,
+    owners: bool = True,
+    netns: str | None = None,
+    select: Callable[[Socket], bool] | None = None,
+    bytecode: bytes = b"",
+) -> tuple[list[Socket], Coverage]:
+    """Read the sockets of one namespace as words, and say what could not be seen.
+
+    ``tcp`` and ``udp`` are masks of kernel states and ``bytecode`` a filter for the kernel: what it can leave out costs
+    nothing. ``select`` decides about the rest.
+    """
+    with inside(netns):
+        listing = read_listing(
+            tcp=tcp, udp=udp, family=family, extensions=sock_diag.DETAIL if detail else 0, bytecode=bytecode
+        )
+        if owners:
+            listing.find_owners({row[15] for row in listing.rows() if row[15]})
+        sockets = build_sockets(listing, cgroups=detail)
+    if select is not None:
+        sockets = [socket for socket in sockets if select(socket)]
+    return sockets, describe_coverage(listing)
+
+
+def read_all_namespaces(
+    *,
+    tcp: int = EVERY_STATE,
+    udp: int = EVERY_STATE,
+    family: int = 0,
+    detail: bool = True,
+    owners: bool = True,
+    select: Callable[[Socket], bool] | None = None,
+    bytecode: bytes = b"",
+) -> tuple[list[Socket], Coverage, dict[int, str]]:
+    """Read the sockets of all namespaces that can be found; also what each namespace is called."""
+    here = own_netns()
+    namespaces, refused = find_namespaces()
+    ask = partial(
+        read_sockets, tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, select=select, bytecode=bytecode
+    )
+    sockets: list[Socket] = []
+    unseen, notes = 0, dict.fromkeys([_hidden(refused)] if refused else [])
+    coverage = Coverage()
+    for namespace in namespaces:
+        path = None if namespace.inode == here else namespace.path
+        try:
+            found, coverage = ask(netns=path)
+        except TcpscopeError as error:
+            notes[f"{namespace.label}: {error}"] = None
+            continue
+        sockets += found
+        unseen += coverage.sockets_without_owner
+        notes.update(dict.fromkeys(f"{namespace.label}: {note}" for note in coverage.notes))
+    whole = coverage._replace(sockets_without_owner=unseen, notes=tuple(notes))
+    return sockets, whole, {each.inode: "(own)" if each.inode == here else each.label for each in namespaces}
+
+
+def _hidden(refused: int) -> str:
+    return "1 process hides its namespace." if refused == 1 else f"{refused} processes hide their namespaces."
+
+
 def build_sockets(listing: Listing, *, cgroups: bool = False) -> list[Socket]:
     """Make a word of every row of a listing; ``cgroups`` also looks up the paths of control groups."""
     paths = read_cgroup_paths() if cgroups else {}
     linear = int(read_sysctl("net.ipv4.tcp_syn_linear_timeouts") or 0)
     return [build_socket(row, listing.owners, listing.netns, paths, linear) for row in listing.rows()]
+
+
+def describe_coverage(listing: Listing) -> Coverage:
+    """Say what could not be seen."""
+    owners = listing.owners.source if listing.owners else "none"
+    return Coverage("live", listing.source, owners, listing.unseen, tuple(listing.notes))
 
 
 def build_socket(

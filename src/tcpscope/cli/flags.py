@@ -1,0 +1,169 @@
+"""The flags of ``list``, defined once: a parser of short clusters for the quick path, argparse for everything else.
+
+Why two parsers: argparse costs more than the listing itself; ``-tanp`` does not need it. Both read :data:`SWITCHES`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import NoReturn
+
+#: Letter -> (attribute of :class:`Options`, long option, help). Without arguments, so that they form clusters.
+SWITCHES: dict[str, tuple[str, str, str]] = {
+    "t": ("tcp", "--tcp", "TCP sockets (without -t and -u: both)"),
+    "u": ("udp", "--udp", "UDP sockets"),
+    "l": ("listening", "--listening", "listening sockets only"),
+    "a": ("all", "--all", "listening and connected ones"),
+    "n": ("numeric", "--numeric", "numbers instead of names (this is the default; taken for habit)"),
+    "r": ("resolve", "--resolve", "names of hosts, ports and users (asks the resolver; slow)"),
+    "p": ("programs", "--programs", "all processes that hold each socket"),
+    "i": ("info", "--info", "tcp_info: round-trip time, window, retransmissions, bytes"),
+    "e": ("extend", "--extend", "user, inode, cookie, timer, age, control group, memory"),
+    "B": ("bound", "--bound", "also sockets that were bound and neither listen nor connect (Linux 6.8)"),
+    "W": ("wide", "--wide", "taken for habit: nothing is ever cut"),
+    "4": ("ipv4", "--ipv4", "IPv4 only"),
+    "6": ("ipv6", "--ipv6", "IPv6 only"),
+    "H": ("no_header", "--no-header", "no header line"),
+}
+
+EPILOG = """examples:
+  tcpscope list -tanp                        every TCP socket with its program, as netstat -tanp
+  tcpscope -tulpn                            who listens ('list' may be left out before short flags)
+  tcpscope list -tan --sort -recv-q -o +age  the fullest receive queues first, with the time in the state
+  tcpscope list -tanpie --json | jq .        everything the kernel tells
+  tcpscope list -tan --netns web --watch 1   another network namespace, again and again
+
+Without -a and -l connected sockets are listed, as netstat does. Addresses and ports stay numbers unless -r is given.
+"""
+
+
+class Options:
+    """What was asked for; the class holds the defaults."""
+
+    tcp = udp = listening = all = numeric = resolve = programs = info = extend = bound = wide = False
+    ipv4 = ipv6 = no_header = json = csv = all_namespaces = False
+    columns: str | None = None
+    sort: str | None = None
+    watch: float | None = None
+    names = "netstat"
+    color = "auto"
+    netns: str | None = None
+    filter: list[str] = []
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether more is asked for than netstat's table of this namespace."""
+        special = self.info or self.extend or self.json or self.csv or self.resolve or self.all_namespaces
+        chosen = self.columns or self.sort or self.filter or self.watch is not None
+        return bool(special or chosen or self.names != "netstat" or self.netns)
+
+
+def parse_options(argv: list[str]) -> Options:
+    """Parse a command line of ``list``; argparse is asked as soon as there is more than clusters of switches."""
+    return parse_clusters(argv) or _parse_all(argv)
+
+
+def parse_clusters(argv: list[str]) -> Options | None:
+    """Parse ``-tan -p`` and the like; ``None`` when there is anything else, a mistake included."""
+    options = Options()
+    for word in argv:
+        if len(word) < 2 or word[0] != "-":
+            return None
+        for letter in word[1:]:
+            if letter not in SWITCHES:
+                return None
+            setattr(options, SWITCHES[letter][0], True)
+    return options
+
+
+def add_switches(parser: argparse.ArgumentParser, letters: str = "") -> None:
+    """Add the switches (or those of ``letters``) to an argparse parser."""
+    for letter, (attribute, long, text) in SWITCHES.items():
+        if not letters or letter in letters:
+            parser.add_argument(f"-{letter}", long, dest=attribute, action="store_true", help=text)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that prints a table of sockets or counts understands."""
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--csv", action="store_true", help="comma-separated values")
+    parser.add_argument("-o", "--columns", metavar="A,B,+C", help="these columns; with + added to the usual ones")
+    parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
+    parser.add_argument(
+        "--watch", nargs="?", type=float, const=2.0, metavar="SECONDS", help="again and again (default: every 2 s)"
+    )
+    parser.add_argument(
+        "--names",
+        choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"),
+        default="netstat",
+        help="whose spelling of the states (ss: of the addresses too)",
+    )
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    add_namespace_options(parser)
+
+
+def add_namespace_options(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of network namespaces."""
+    parser.add_argument("--netns", metavar="NAME", help="another network namespace: a name, a path or pid:N")
+    parser.add_argument("--all-namespaces", action="store_true", help="all named ones and those of processes")
+
+
+def new_parser(command: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Make an argparse parser whose complaints are one line (:class:`~tcpscope.model.errors.UsageError`)."""
+    import argparse
+
+    from tcpscope.model.errors import UsageError
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(f"{command}: {message} (see tcpscope {command} --help)")
+
+    return Parser(
+        prog=f"tcpscope {command}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _parse_all(argv: list[str]) -> Options:
+    _check_letters(argv)
+    parser = new_parser("list", "List sockets as netstat, ss and lsof do.", EPILOG)
+    add_switches(parser)
+    add_output_options(parser)
+    parser.add_argument("filter", nargs="*", metavar="FILTER", help="an expression as ss understands it")
+    options = Options()
+    vars(options).update(vars(parser.parse_intermixed_args(argv)))
+    check_output_options(options)
+    return options
+
+
+def _check_letters(argv: list[str]) -> None:
+    """Name the unknown letter of a cluster; argparse would blame the letter before it."""
+    for word in argv:
+        if word == "--":
+            return
+        if word[:1] != "-" or word[:2] == "--":
+            continue
+        for letter in word[1:].partition("o")[0]:
+            if letter not in SWITCHES and letter != "h":
+                from tcpscope.model.errors import UsageError
+
+                raise UsageError(f"list: unknown flag -{letter} in {word!r} (see tcpscope list --help)")
+
+
+def check_output_options(options: Options) -> None:
+    """Refuse what contradicts itself. Raises :class:`~tcpscope.model.errors.UsageError`."""
+    from tcpscope.model.errors import UsageError
+
+    if options.json and options.csv:
+        raise UsageError("--json and --csv exclude each other")
+    if options.netns and options.all_namespaces:
+        raise UsageError("--netns and --all-namespaces exclude each other")
+    if options.watch is not None and not 0.05 <= options.watch <= 86_400:
+        raise UsageError(f"--watch {options.watch:g}: between 0.05 and 86400 seconds")
+    if options.filter:
+        raise UsageError(f"filters are not there yet ({' '.join(options.filter)!r})")

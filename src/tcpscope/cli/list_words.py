@@ -1,0 +1,100 @@
+"""``tcpscope list`` with more than netstat's table: details, JSON, CSV, chosen columns, order, other namespaces."""
+
+from __future__ import annotations
+
+from tcpscope.cli.flags import Options
+from tcpscope.cli.list import is_coloured, select, warn, write
+from tcpscope.live.sockets import read_all_namespaces, read_sockets
+from tcpscope.model.errors import UsageError
+from tcpscope.model.snapshot import Coverage
+from tcpscope.model.socket import Socket
+from tcpscope.views import socket_table
+from tcpscope.views.socket_table import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Columns that are empty unless the kernel is asked for details.
+_NEED_DETAIL = frozenset(("age", "congestion", "cgroup", "drops", "memory", *socket_table.INFO_COLUMNS))
+_NEED_OWNERS = frozenset(("program", "pid", "comm", "fd"))
+
+
+def run_words(options: Options) -> int:
+    """Run ``tcpscope list`` by words, once or again and again."""
+    columns = _columns(options)
+    if options.watch is None:
+        _print_once(options, columns)
+        return 0
+    from tcpscope.cli.watch import watch
+
+    return watch(lambda: _print_once(options, columns), options.watch)
+
+
+def _columns(options: Options) -> list[str]:
+    """Choose the columns; complains about unknown ones before anything is read."""
+    usual = list(socket_table.USUAL)
+    if options.all_namespaces:
+        usual.insert(0, "netns")
+    if options.extend:
+        usual += ["user", "inode"]
+    if options.programs:
+        usual.append("program")
+    try:
+        if options.sort:
+            socket_table.find_column(options.sort.lstrip("+-"))
+        return socket_table.choose_columns(options.columns, usual)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _print_once(options: Options, columns: list[str]) -> None:
+    sockets, coverage, labels = _read(options, columns)
+    if options.sort:
+        sockets = socket_table.sort_sockets(sockets, options.sort)
+    if options.json:
+        write_json(sockets, coverage)
+        return
+    style = _style(options, labels)
+    header = not options.no_header
+    if options.csv:
+        write(socket_table.render_sockets_csv(sockets, columns, style, header=header))
+    else:
+        colour = is_coloured(options.color)
+        write(
+            socket_table.render_sockets(
+                sockets, columns, style, header=header, colour=colour, info=options.info, extend=options.extend
+            )
+        )
+    for note in coverage.notes:
+        warn(note)
+
+
+def _read(options: Options, columns: list[str]) -> tuple[list[Socket], Coverage, dict[int, str]]:
+    tcp, udp, family = select(options)
+    wanted = {*columns, (options.sort or "").lstrip("+-")}
+    detail = options.json or options.info or options.extend or bool(_NEED_DETAIL & wanted)
+    owners = options.json or options.programs or bool(_NEED_OWNERS & wanted)
+    if options.all_namespaces:
+        return read_all_namespaces(tcp=tcp, udp=udp, family=family, detail=detail, owners=owners)
+    sockets, coverage = read_sockets(tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, netns=options.netns)
+    return sockets, coverage, {}
+
+
+def _style(options: Options, labels: dict[int, str]) -> Style:
+    if not options.resolve or options.numeric:
+        return Style(options.names, labels)
+    from tcpscope.cli import resolve
+
+    return Style(options.names, labels, resolve.host_name, resolve.port_name, resolve.user_name)
+
+
+def write_json(sockets: list[Socket], coverage: Coverage, schema: str = "tcpscope.list/1") -> None:
+    """Write one JSON object, one socket per line, without holding it all as text."""
+    import json
+
+    encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
+    write(f'{{"schema":"{schema}","coverage":{encode(coverage._asdict())},"sockets":[')
+    for number, socket in enumerate(sockets):
+        write(("," if number else "") + "\n" + encode(socket_table.socket_object(socket)))
+    write("\n]}\n")

@@ -1,0 +1,65 @@
+"""The flags of list: clusters as people type them, and one clear line for a mistake."""
+
+import itertools
+
+import pytest
+
+from tcpscope.cli import flags
+from tcpscope.cli.list import select
+from tcpscope.cli.main import main
+from tcpscope.model.errors import UsageError
+
+
+@pytest.mark.parametrize("argv", [["-tanp"], ["-t", "-a", "-n", "-p"], ["-tan", "-p"], ["-pnat"]])
+def test_clusters_mean_the_same_in_any_order(argv):
+    options = flags.parse_clusters(argv)
+    assert options.tcp and options.all and options.numeric and options.programs
+    assert not options.udp and not options.needs_words
+
+
+def test_quick_and_full_parser_agree_on_every_pair_of_switches():
+    for pair in itertools.combinations(flags.SWITCHES, 2):
+        argv = ["-" + "".join(pair)]
+        assert vars(flags.parse_clusters(argv)).items() <= vars(flags._parse_all(argv)).items()
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["-tan"], (0xFFF, 0, 0)),
+        (["-tulpn"], (1 << 10, 1 << 7, 0)),
+        (["-t"], (0xFFF & ~(1 << 10), 0, 0)),
+        (["-u"], (0, 1 << 1, 0)),
+        (["-anlp", "-4"], (0xFFF, 0xFFF, 2)),
+        (["-taB6"], (0x2FFF, 0, 10)),
+        (["-46"], (0xFFF & ~(1 << 10), 1 << 1, 0)),
+    ],
+)
+def test_switches_choose_states_as_netstat_does(argv, expected):
+    assert select(flags.parse_options(argv)) == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["-tanZ"], "unknown flag -Z"),
+        (["--nonsense"], "--nonsense"),
+        (["--names", "solaris"], "solaris"),
+        (["--json", "--csv"], "exclude"),
+        (["--watch", "0"], "between"),
+        (["--watch", "nan"], "between"),
+        (["--netns", "a", "--all-namespaces"], "exclude"),
+    ],
+)
+def test_mistake_is_one_line_and_usage_error(argv, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        flags.parse_options(argv)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("argv", [["list", "-tanZ"], ["list", "-o", "nonsense"], ["list", "--sort", "nonsense"]])
+def test_mistake_exits_2_with_one_line(argv, capsys):
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
