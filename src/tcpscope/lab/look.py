@@ -6,8 +6,8 @@ import shutil
 from collections import Counter
 
 from tcpscope.kernel.sandbox import Host
-from tcpscope.live.listing import WITH_BOUND, find_owners, read_listing
-from tcpscope.live.sockets import build_sockets
+from tcpscope.live.listing import WITH_BOUND
+from tcpscope.live.sockets import read_sockets
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
@@ -17,10 +17,7 @@ _SS_ATTEMPTS = 5
 def look_at(host: Host) -> list[Socket]:
     """Return the TCP sockets of a host with their holders, as ``tcpscope list -tanpo`` shows them."""
     with host.entered():
-        listing = read_listing(udp=False, states=WITH_BOUND)
-        inodes = {row[15] for row in listing.rows() if row[15]}
-        listing.owners = find_owners(inodes, len(inodes), host.namespace.inode)
-        return build_sockets(listing)
+        return read_sockets(tcp=WITH_BOUND, udp=0, detail=False)[0]
 
 
 def compare_with_ss(host: Host) -> str:
