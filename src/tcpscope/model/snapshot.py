@@ -47,6 +47,8 @@ class Coverage(NamedTuple):
     owners: str = ""  #: how owners were found: ``bpf``, ``procfs``, ``text``, ``none``
     sockets_without_owner: int = 0  #: sockets with an inode whose holder could not be seen
     notes: tuple[str, ...] = ()
+    unread_rows: int = 0  #: rows of a dump that were not understood
+    unread_samples: tuple[str, ...] = ()  #: the first few of them, as they stand
 
 
 class Snapshot(NamedTuple):

@@ -108,7 +108,8 @@ class Socket(NamedTuple):
     ``kind`` is what the kernel keeps for it: ``full`` (a socket), ``request`` (a handshake not finished,
     SYN-RECEIVED) or ``mini`` (a time-wait mini-socket: TIME-WAIT, or FIN-WAIT-2 after the program closed).
     ``recv_q``/``send_q`` are bytes (of a listener: connections waiting for accept, and ``backlog``); FIN and SYN
-    count 1. ``backlog`` is ``None`` for all but listeners, and for listeners whose backlog the source does not tell.
+    count 1. ``inode`` is 0 when no program holds the socket, -1 when the source does not tell. ``backlog`` is ``None``
+    for all but listeners, and for listeners whose backlog the source does not tell.
     """
 
     proto: str

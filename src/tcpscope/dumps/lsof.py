@@ -1,0 +1,98 @@
+"""Rows of ``lsof -i`` (table) and of ``lsof -F`` (one field a line).
+
+``COMMAND PID [TID TASKCMD] USER FD TYPE DEVICE [SIZE/OFF] NODE NAME``; for a TCP socket NODE is ``TCP`` and DEVICE
+the inode (the same inode under several PIDs is one socket with several holders). NAME is ``LOCAL[->REMOTE] (STATE)``.
+"""
+
+from __future__ import annotations
+
+from tcpscope.dumps.addresses import AddressReader
+from tcpscope.dumps.rows import INODE_UNKNOWN, STATE_WORDS, WILDCARD4, WILDCARD6, is_count, make_socket
+from tcpscope.model.address import Endpoint
+from tcpscope.model.socket import Owner, Socket
+from tcpscope.model.state import State
+
+
+class LsofReader:
+    """Reads table rows and collects the fields of ``-F`` output."""
+
+    def __init__(self, addresses: AddressReader) -> None:
+        self.addresses = addresses
+        self.process: dict[str, str] = {}
+        self.file: dict[str, str] = {}
+
+    def read(self, words: list[str]) -> Socket | None:
+        """Read a table row; ``None`` when it is none."""
+        at = _type_column(words)
+        if at is None:
+            return None
+        proto_at = next((index for index in range(at + 1, len(words)) if words[index] in ("TCP", "UDP")), None)
+        pid_at = next((index for index in range(1, at) if is_count(words[index])), None)
+        if proto_at is None or pid_at is None or proto_at + 1 >= len(words):
+            return None
+        fd = words[at - 1].rstrip("urw")
+        owner = Owner(int(words[pid_at]), words[0], int(fd) if is_count(fd) else -1)
+        inode = int(words[at + 1]) if is_count(words[at + 1]) else INODE_UNKNOWN
+        is_ipv6 = words[at] == "IPv6"
+        return self._socket(words[proto_at].lower(), " ".join(words[proto_at + 1 :]), is_ipv6, owner, inode)
+
+    def read_field(self, line: str) -> Socket | None:
+        """Take one line of ``-F`` output; return the socket that it completes."""
+        letter, value = line[0], line[1:]
+        completed = None
+        if letter in "pf":
+            completed = self.complete()
+            self.file = {}
+            if letter == "p":
+                self.process = {}
+        if letter in "pcLuR":
+            self.process[letter] = value
+        elif letter == "T":
+            key, _, text = value.partition("=")
+            self.file["T" + key] = text
+        else:
+            self.file[letter] = value
+        return completed
+
+    def complete(self) -> Socket | None:
+        """Return the socket of the fields collected so far, if they are one."""
+        fields, pid = self.file, self.process.get("p", "")
+        if fields.get("P") not in ("TCP", "UDP") or not is_count(pid) or "n" not in fields:
+            return None
+        fd = fields.get("f", "")
+        owner = Owner(int(pid), self.process.get("c", ""), int(fd) if is_count(fd) else -1)
+        inode = int(fields["d"]) if is_count(fields.get("d", "")) else INODE_UNKNOWN
+        name = f"{fields['n']} ({fields['TST']})" if "TST" in fields else fields["n"]
+        socket = self._socket(fields["P"].lower(), name, fields.get("t") == "IPv6", owner, inode)
+        self.file = {}
+        if socket and is_count(fields.get("TQR", "")) and is_count(fields.get("TQS", "")):
+            return socket._replace(recv_q=int(fields["TQR"]), send_q=int(fields["TQS"]))
+        return socket
+
+    def _socket(self, proto: str, name: str, is_ipv6: bool, owner: Owner, inode: int) -> Socket | None:
+        ends, _, state_text = name.partition("(")
+        state = STATE_WORDS.get(state_text.split(")")[0]) if state_text else None
+        if state is None:
+            if proto == "tcp" and state_text:
+                return None
+            state = State.CLOSED if "->" not in ends else State.ESTABLISHED
+        local_text, arrow, remote_text = ends.replace(" ", "").partition("->")
+        wildcard = WILDCARD6 if is_ipv6 else WILDCARD4
+        local = self._end(local_text, wildcard)
+        remote = self._end(remote_text, wildcard) if arrow else wildcard
+        if local is None or remote is None:
+            return None
+        return make_socket(proto, state, local, remote, (0, 0), (owner,), inode)
+
+    def _end(self, text: str, wildcard: Endpoint) -> Endpoint | None:
+        if text.startswith("*:"):
+            found = self.addresses.read(text)
+            return Endpoint(wildcard.address, found.port) if found else None
+        return self.addresses.read(text)
+
+
+def _type_column(words: list[str]) -> int | None:
+    for index in range(3, min(len(words), 8)):
+        if words[index] in ("IPv4", "IPv6"):
+            return index
+    return None

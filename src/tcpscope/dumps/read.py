@@ -1,0 +1,105 @@
+"""Files to Snapshots: reads in pieces, decodes kindly, and says soon when a file is no dump."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from tcpscope.dumps.looks import DumpReader
+from tcpscope.model.errors import TcpscopeError, UsageError
+from tcpscope.model.snapshot import Snapshot
+from tcpscope.model.socket import Age, Socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from codecs import IncrementalDecoder
+    from typing import IO
+
+_PIECE_BYTES = 1 << 20
+#: A dump shows its first row within this much text; a longer file of something else is refused there.
+_PATIENCE_BYTES = 4 << 20
+_LONGEST_LINE = 1 << 16
+
+
+def read_dumps(path: str) -> list[Snapshot]:
+    """Read all looks in a file (``-``: standard input), oldest first.
+
+    Raises ``UsageError`` when the file cannot be opened or holds no row of any known tool.
+    """
+    if path == "-":
+        return _read_stream(sys.stdin.buffer, "standard input", time.time_ns())
+    try:
+        with open(path, "rb") as file:
+            return _read_stream(file, path, os.fstat(file.fileno()).st_mtime_ns)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_dump(path: str) -> Snapshot:
+    """Read the last look in a file; ages are bounds from the looks before it."""
+    looks = read_dumps(path)
+    snapshot = looks[0]
+    for later in looks[1:]:
+        snapshot = with_ages(snapshot, later)
+    return snapshot
+
+
+def parse_dumps(text: str, taken_ns: int = 0) -> list[Snapshot]:
+    """Read all looks in a text; an empty list when it holds no row of any known tool."""
+    reader = DumpReader()
+    reader.read_lines(text.splitlines())
+    return reader.snapshots(taken_ns) if reader.rows_seen else []
+
+
+def with_ages(previous: Snapshot, snapshot: Snapshot) -> Snapshot:
+    """Return ``snapshot`` with ages: a socket in the same state in both looks is at least as old as their distance."""
+    distance_ms = max(0, (snapshot.taken_ns - previous.taken_ns) // 10**6)
+    before = {(socket.flow, socket.state): socket.age.ms for socket in previous.sockets}
+
+    def aged(socket: Socket) -> Socket:
+        known = before.get((socket.flow, socket.state))
+        return socket if known is None else socket._replace(age=Age(known + distance_ms, "bound"))
+
+    return snapshot._replace(sockets=[aged(socket) for socket in snapshot.sockets])
+
+
+def _read_stream(stream: IO[bytes], name: str, taken_ns: int) -> list[Snapshot]:
+    reader = DumpReader()
+    total, tail = 0, ""
+    decoder = None
+    while piece := stream.read(_PIECE_BYTES):
+        if decoder is None:
+            decoder = _choose_decoder(piece, name)
+        total += len(piece)
+        text = tail + decoder.decode(piece)
+        lines = text.replace("\r", "").split("\n")
+        tail = lines.pop()
+        if len(tail) > _LONGEST_LINE:
+            tail = tail[:_LONGEST_LINE]
+        reader.read_lines(lines)
+        if total > _PATIENCE_BYTES and not reader.rows_seen:
+            raise _no_dump(name, f"the first {_PATIENCE_BYTES >> 20} MiB")
+    if tail:
+        reader.read_lines([tail])
+    looks = reader.snapshots(taken_ns)
+    if not looks:
+        raise _no_dump(name, "all")
+    return looks
+
+
+def _choose_decoder(piece: bytes, name: str) -> IncrementalDecoder:
+    import codecs
+
+    if piece[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what PowerShell writes with >
+        return codecs.getincrementaldecoder("utf-16")("replace")
+    if b"\0" in piece[:4096]:
+        raise UsageError(f"{name} is no text: expected a capture, or the output of netstat, ss, lsof or /proc/net/tcp")
+    return codecs.getincrementaldecoder("utf-8-sig")("replace")
+
+
+def _no_dump(name: str, where: str) -> TcpscopeError:
+    return UsageError(
+        f"no row of netstat, ss, lsof or /proc/net/tcp in {where} of {name}: "
+        "take a dump with 'netstat -anp', 'ss -tanpioem' or 'lsof -nP -i'"
+    )

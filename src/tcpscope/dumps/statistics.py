@@ -1,0 +1,86 @@
+"""Counters in a dump: ``nstat``, ``netstat -s`` and ``/proc/net/{snmp,netstat}``, under the kernel's names."""
+
+from __future__ import annotations
+
+#: What ``netstat -s`` (net-tools) says after the number, where it does not print the counter's own name.
+SENTENCES = {
+    "active connection openings": "Tcp.ActiveOpens",
+    "active connections openings": "Tcp.ActiveOpens",
+    "passive connection openings": "Tcp.PassiveOpens",
+    "failed connection attempts": "Tcp.AttemptFails",
+    "connection resets received": "Tcp.EstabResets",
+    "connections established": "Tcp.CurrEstab",
+    "segments received": "Tcp.InSegs",
+    "segments sent out": "Tcp.OutSegs",
+    "segments retransmitted": "Tcp.RetransSegs",
+    "segments retransmited": "Tcp.RetransSegs",
+    "bad segments received": "Tcp.InErrs",
+    "resets sent": "Tcp.OutRsts",
+    "SYN cookies sent": "TcpExt.SyncookiesSent",
+    "SYN cookies received": "TcpExt.SyncookiesRecv",
+    "invalid SYN cookies received": "TcpExt.SyncookiesFailed",
+    "resets received for embryonic SYN_RECV sockets": "TcpExt.EmbryonicRsts",
+    "TCP sockets finished time wait in fast timer": "TcpExt.TW",
+    "times the listen queue of a socket overflowed": "TcpExt.ListenOverflows",
+    "SYNs to LISTEN sockets dropped": "TcpExt.ListenDrops",
+    "SYNs to LISTEN sockets ignored": "TcpExt.ListenDrops",
+    "other TCP timeouts": "TcpExt.TCPTimeouts",
+    "connections reset due to unexpected data": "TcpExt.TCPAbortOnData",
+    "connections reset due to early user close": "TcpExt.TCPAbortOnClose",
+    "connections aborted due to memory pressure": "TcpExt.TCPAbortOnMemory",
+    "connections aborted due to timeout": "TcpExt.TCPAbortOnTimeout",
+    "fast retransmits": "TcpExt.TCPFastRetrans",
+    "DSACKs received": "TcpExt.TCPDSACKRecv",
+}
+GROUPS = ("TcpExt", "Tcp", "IpExt", "Ip", "Udp", "Icmp")
+
+
+class StatisticsReader:
+    """Collects counters line by line."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = {}
+        self.names: tuple[str, list[str]] | None = None
+
+    def read(self, words: list[str]) -> bool:
+        """Take one line; say whether it held counters."""
+        return self._read_nstat(words) or self._read_proc(words) or self._read_sentence(words)
+
+    def _read_nstat(self, words: list[str]) -> bool:
+        """``TcpExtListenOverflows           5                  0.0``."""
+        if len(words) not in (2, 3) or not words[1].isdigit():
+            return False
+        for group in GROUPS:
+            rest = words[0].removeprefix(group)
+            if rest != words[0] and rest[:1].isupper() and rest.isalnum():
+                self.counters[f"{group}.{rest}"] = int(words[1])
+                return True
+        return False
+
+    def _read_proc(self, words: list[str]) -> bool:
+        """A line of names, then a line of numbers, both beginning with the group."""
+        group = words[0].removesuffix(":")
+        if group == words[0] or group not in GROUPS or len(words) < 3:
+            return False
+        if self.names and self.names[0] == group and len(words) == len(self.names[1]) + 1:
+            for name, number in zip(self.names[1], words[1:], strict=True):
+                if number.lstrip("-").isdigit():
+                    self.counters[f"{group}.{name}"] = int(number)
+            self.names = None
+            return True
+        if words[1][:1].isalpha():
+            self.names = (group, words[1:])
+            return True
+        return False
+
+    def _read_sentence(self, words: list[str]) -> bool:
+        """``120 connections established`` or ``TCPTimeouts: 7``."""
+        if len(words) == 2 and words[1].isdigit() and words[0].startswith("TCP") and words[0].endswith(":"):
+            self.counters[f"TcpExt.{words[0][:-1]}"] = int(words[1])
+            return True
+        if len(words) > 1 and words[0].isdigit():
+            name = SENTENCES.get(" ".join(words[1:]))
+            if name:
+                self.counters[name] = int(words[0])
+                return True
+        return False

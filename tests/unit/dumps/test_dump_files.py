@@ -1,0 +1,101 @@
+"""Files of any kind: dumps, cut dumps, other things."""
+
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.dumps import test_dump_formats as samples
+
+from tcpscope.dumps.read import parse_dumps, read_dump, read_dumps
+from tcpscope.model.errors import UsageError
+
+ALL = [samples.LINUX_ANLP, samples.LINUX_E_O, samples.FREEBSD, samples.MACOS_V, samples.WINDOWS, samples.SS,
+       samples.LSOF, samples.LSOF_F, samples.PROC]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ALL, ids=range(len(ALL)))
+def test_a_dump_cut_anywhere_keeps_what_was_whole(text):
+    whole = [samples.brief(socket)[1:4] for look in parse_dumps(text) for socket in look.sockets]
+    for cut in range(0, len(text), 7):
+        looks = parse_dumps(text[:cut])
+        found = [samples.brief(socket)[1:4] for look in looks for socket in look.sockets]
+        assert found[:-1] == whole[: max(0, len(found) - 1)]  # the last row may have lost its end
+
+
+@settings(max_examples=200)
+@given(st.lists(st.one_of(st.text(max_size=80), st.sampled_from([line for text in ALL for line in text.splitlines()])),
+                max_size=20), st.randoms())  # fmt: skip
+def test_lines_in_any_order_with_anything_between_never_raise(lines, random):
+    random.shuffle(lines)
+    for look in parse_dumps("\n".join(lines)):
+        for socket in look.sockets:
+            assert 0 <= socket.local.port <= 65535 and 0 <= socket.remote.port <= 65535
+
+
+@given(st.binary(max_size=2000))
+def test_any_bytes_are_a_dump_or_refused_in_words(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("bytes") / "file"
+    path.write_bytes(data)
+    try:
+        read_dumps(str(path))
+    except UsageError as error:
+        assert "file" in str(error)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1", "cp850"])
+def test_encodings_of_other_systems(tmp_path, encoding):
+    path = tmp_path / "dump.txt"
+    path.write_bytes(("Größe\r\n" + samples.WINDOWS.replace("\n", "\r\n")).encode(encoding))
+    assert len(read_dump(str(path)).sockets) == 6
+
+
+def test_a_large_file_of_something_else_is_refused_early_and_in_little_memory(tmp_path):
+    path = tmp_path / "messages"
+    with open(path, "wb") as file:
+        file.truncate(1 << 30)
+        file.write(b"Nov 21 03:00:00 host kernel: something happened, nothing to see here\n" * 200_000)
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(UsageError, match="no row of netstat"):
+        read_dumps(str(path))
+    seconds, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 << 20
+    assert seconds < 30  # not a measurement: a read of the whole gigabyte would take minutes under tracemalloc
+
+
+def test_one_endless_line_is_read_in_constant_memory(tmp_path):
+    path = tmp_path / "line"
+    path.write_bytes(b"x" * (8 << 20))
+    with pytest.raises(UsageError, match="no row of netstat"):
+        read_dumps(str(path))
+
+
+def test_binary_and_missing_files_are_named(tmp_path):
+    path = tmp_path / "binary"
+    path.write_bytes(b"\x7fELF\0\0\0")
+    with pytest.raises(UsageError, match=r"binary is no text: expected a capture"):
+        read_dumps(str(path))
+    with pytest.raises(UsageError, match=r"cannot read .*absent: No such file"):
+        read_dumps(str(tmp_path / "absent"))
+    with pytest.raises(UsageError, match="Is a directory"):
+        read_dumps(str(tmp_path))
+
+
+def test_samples_of_the_articles(shared_folder):
+    looks = read_dumps(str(shared_folder / "seeds" / "000_8f4b9e03e1590a76.txt"))
+    assert [[socket.state.name for socket in look.sockets] for look in looks] == [
+        ["LISTEN", "ESTABLISHED", "ESTABLISHED"],
+        ["CLOSE_WAIT", "FIN_WAIT_2"],
+        ["LISTEN", "ESTABLISHED", "ESTABLISHED"],
+        ["CLOSE_WAIT", "FIN_WAIT_2"],
+        ["LISTEN", "CLOSE_WAIT", "FIN_WAIT_2"],
+    ]
+    (look,) = read_dumps(str(shared_folder / "seeds" / "002_8713370453ca5097.txt"))
+    assert len(look.sockets) == 4
+    assert all([owner.pid for owner in socket.owners] == [22725, 22726] for socket in look.sockets)
+    for name in ("001_8c8783140590f35c", "003_4276ac47101bf931", "004_2fa58ff5697fafc7"):  # prose, no table
+        with pytest.raises(UsageError, match="no row"):
+            read_dumps(str(shared_folder / "seeds" / f"{name}.txt"))
