@@ -12,6 +12,8 @@ import sys
 COMMANDS: dict[str, tuple[str, str]] = {
     "overview": ("overview", "this host at a glance (also: tcpscope alone)"),
     "list": ("list", "sockets with state, queues and owner (also: tcpscope -tanp)"),
+    "explain": ("explain", "a state, move, column, address, timer, setting, claim or socket, in prose"),
+    "diagram": ("diagram", "the life cycle as SVG or Mermaid, drawn from the table"),
     "lab": ("lab", "make any state, transition or illness with real sockets, in private namespaces"),
 }
 

@@ -140,7 +140,11 @@ def explain_address(text: str) -> Answer | None:
         sections.append(Section("Who reaches a listener there (measured on Linux 6.18)", grid=_grid(bindings)))
     sections += prose_sections(("Mind", _mind(kind, zone)))
     if port.isdigit():
-        sections.append(Section("See who it is", commands=(f"tcpscope explain :{port}", f"tcpscope list -tanp '( sport = :{port} )'")))
+        sections.append(
+            Section(
+                "See who it is", commands=(f"tcpscope explain :{port}", f"tcpscope list -tanp '( sport = :{port} )'")
+            )
+        )
     see = ("v6only", "Local Address") if kind != "no-peer" else ("Foreign Address", "LISTEN")
     facts = {"address": spelled, "port": int(port) if port.isdigit() else None, "zone": zone or None, "class": kind, "bindings": [binding._asdict() for binding in bindings]}  # fmt: skip
     return Answer("address", text.strip(), f"Address {text.strip()}", _SUMMARIES[kind], tuple(sections), see, facts)
@@ -153,7 +157,9 @@ def _mind(kind: str, zone: str) -> tuple[str, ...]:
     elif kind.startswith("loopback"):
         texts = (_LOOPBACK,)
     elif kind == "mapped":
-        texts = ("netstat hides the ::ffff: prefix and prints tcp6 a.b.c.d:p. Take the prefix off before grouping by client.",)
+        texts = (
+            "netstat hides the ::ffff: prefix and prints tcp6 a.b.c.d:p. Take the prefix off before grouping by client.",
+        )
     if kind.startswith(("any", "specific")):
         texts = (*texts, "It listens there; whether it can be reached, firewall and routing decide.")
     if zone:
@@ -168,7 +174,10 @@ def _grid(bindings: tuple[Binding, ...]) -> Grid:
 
 def explain_v6only() -> Answer:
     """Explain IPV6_V6ONLY with the whole table of bindings."""
-    sections = (Section("Every way to bind (measured on Linux 6.18)", grid=_grid(tuple(BINDINGS.values()))), *prose_sections(("Mind", _V6ONLY)))
+    sections = (
+        Section("Every way to bind (measured on Linux 6.18)", grid=_grid(tuple(BINDINGS.values()))),
+        *prose_sections(("Mind", _V6ONLY)),
+    )
     return Answer(
         "address", "v6only", "IPV6_V6ONLY: does a socket on :: take IPv4?", "By default yes: :::22 serves IPv4 clients too.",
         (*sections, Section("See it", commands=("tcpscope list -tlnp", "sysctl net.ipv6.bindv6only"))),

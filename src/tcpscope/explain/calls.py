@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcpscope.explain.answer import Answer, Grid, Section, fold, prose_sections
 from tcpscope.explain.events import row_as_json, rows_on, spell_guard, spell_sends
-from tcpscope.machine.lifecycle import Row
+from tcpscope.machine.lifecycle import LIFE_ORDER, Row
 from tcpscope.model.event import Event
 from tcpscope.model.record import NamedTuple
 
@@ -81,8 +81,12 @@ def call_named(text: str) -> Call | None:
 
 
 def calls_grid(rows: tuple[Row, ...]) -> Grid:
-    """Tabulate rows of the table by the state they start in."""
-    cells = ((row.before.name, spell_guard(row.guard) or "-", row.after.name, spell_sends(row.sends), row.rfc, row.note) for row in rows)
+    """Tabulate rows of the table by the state they start in, in the order of life."""
+    rows = tuple(sorted(rows, key=lambda row: LIFE_ORDER.index(row.before)))
+    cells = (
+        (row.before.name, spell_guard(row.guard) or "-", row.after.name, spell_sends(row.sends), row.rfc, row.note)
+        for row in rows
+    )
     return Grid(("in", "if", "then", "sends", "RFC 9293", "note"), tuple(cells))
 
 

@@ -29,7 +29,13 @@ ARTICLES: dict[str, str] = {
     "004": "the words of netstat -an, with BSD's timers (Chinese)",
 }
 
-VERDICTS = {"right": "right", "partly": "partly right", "wrong": "wrong", "outdated": "out of date", "careless": "a slip"}
+VERDICTS = {
+    "right": "right",
+    "partly": "partly right",
+    "wrong": "wrong",
+    "outdated": "out of date",
+    "careless": "a slip",
+}
 
 CLAIMS: tuple[Claim, ...] = (
     Claim("000-1", "After Ctrl-C of the server, the client sends its FIN, but the server process is dead and cannot receive it; hence FIN_WAIT2 and CLOSE_WAIT.", "wrong",
@@ -114,27 +120,39 @@ def claim_named(text: str) -> Claim | None:
 def explain_claim(claim: Claim) -> Answer:
     """Explain one claim: what the article says, the verdict, what is so."""
     sections = prose_sections(
-        ("The article says", claim.says),
         ("In truth", claim.truth),
         ("Measured on Linux 6.18", f"{claim.measured[:1].upper()}{claim.measured[1:]}." if claim.measured else ""),
         ("Article", f"{claim.id[:3]}: {ARTICLES[claim.id[:3]]}."),
     )
     verdict = VERDICTS[claim.verdict]
-    return Answer("claim", claim.id, f"Claim {claim.id}: {verdict}", claim.truth.partition(". ")[0].rstrip(".") + ".", sections, claim.see_also, claim._asdict() | {"see_also": list(claim.see_also)})  # fmt: skip
+    return Answer("claim", claim.id, f"Claim {claim.id}: {verdict}", f"The article says: {claim.says}", sections, claim.see_also, claim._asdict() | {"see_also": list(claim.see_also)})  # fmt: skip
 
 
 def explain_claims(article: str = "") -> Answer:
     """List all claims with their verdicts, or those of one ``article`` (``002``)."""
     chosen = tuple(claim for claim in CLAIMS if claim.id.startswith(article))
-    counts = ", ".join(f"{sum(claim.verdict == verdict for claim in chosen)} {spelled}" for verdict, spelled in VERDICTS.items())
-    sections = [Section("Articles", items=tuple(f"{number}: {what}" for number, what in ARTICLES.items() if number.startswith(article)))]
+    counts = ", ".join(
+        f"{sum(claim.verdict == verdict for claim in chosen)} {spelled}" for verdict, spelled in VERDICTS.items()
+    )
+    sections = [
+        Section(
+            "Articles",
+            items=tuple(f"{number}: {what}" for number, what in ARTICLES.items() if number.startswith(article)),
+        )
+    ]
     for number in ARTICLES:
-        rows = tuple((claim.id, claim.says, VERDICTS[claim.verdict], _truth(claim)) for claim in chosen if claim.id.startswith(number))
+        rows = tuple(
+            (claim.id, claim.says, VERDICTS[claim.verdict], _truth(claim))
+            for claim in chosen
+            if claim.id.startswith(number)
+        )
         if rows:
             sections.append(Section(f"Article {number}", grid=Grid(("claim", "says", "verdict", "in truth"), rows)))
     summary = f"{len(chosen)} claims of often-read articles on netstat and TCP states: {counts}."
     facts: dict[str, object] = {"articles": ARTICLES, "claims": [claim._asdict() for claim in chosen]}
-    return Answer("claims", "claims", "What the articles say, and what is so", summary, tuple(sections), ("advice",), facts)
+    return Answer(
+        "claims", "claims", "What the articles say, and what is so", summary, tuple(sections), ("advice",), facts
+    )
 
 
 def _truth(claim: Claim) -> str:

@@ -79,7 +79,7 @@ COLUMNS: tuple[Column, ...] = (
         see_also=("orphan", "mini-socket", "shared-socket-holders", "claim 002-7"),
     ),
     Column(
-        "Timer", ("timers column", "timer column", "-o", "tr"),
+        "Timer", ("timers column", "timer column", "tr"),
         "Which of the kernel's clocks runs on the socket, when it fires and how often it did.",
         (
             "on: retransmission (SYN, SYN,ACK, data or FIN is not acknowledged).",
@@ -123,12 +123,16 @@ def explain_column(column: Column, state: State | None = None) -> Answer:
         rows = tuple((one.name, getattr(QUEUES[one], column.queue)) for one in LIFE_ORDER)
         sections.insert(1, Section("State by state", grid=Grid(("state", column.name), rows)))
     if column.queue == "send":
-        sections.insert(2, Section("The timer names the cause", grid=Grid(("timer", "cause", "look at"), SEND_Q_BY_TIMER)))
+        sections.insert(
+            2, Section("The timer names the cause", grid=Grid(("timer", "cause", "look at"), SEND_Q_BY_TIMER))
+        )
     see = ("Recv-Q LISTEN", "Recv-Q CLOSE_WAIT") if column.queue == "recv" else ()
     facts: dict[str, object] = {"column": column.name}
     if column.queue:
         facts["by_state"] = {one.name: getattr(QUEUES[one], column.queue) for one in LIFE_ORDER}
-    return Answer("column", column.name, f"Column {column.name}", column.summary, tuple(sections), (*column.see_also, *see), facts)
+    return Answer(
+        "column", column.name, f"Column {column.name}", column.summary, tuple(sections), (*column.see_also, *see), facts
+    )
 
 
 def _explain_queue_in(column: Column, state: State) -> Answer:

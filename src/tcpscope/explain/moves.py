@@ -5,6 +5,8 @@ Everything here is generated from :mod:`tcpscope.machine.lifecycle` and :mod:`tc
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tcpscope.explain.answer import Answer, Grid, Section, fold, prose_sections
 from tcpscope.explain.calls import calls_grid
 from tcpscope.explain.events import describe_event, row_as_json, rows_on, spell_event, spell_sends, spell_stimulus
@@ -30,8 +32,8 @@ _FLAG_NAMES = {fold(name.replace(",", "")): name for name in _FLAGS} | {"reset":
 
 
 def parse_move(text: str) -> tuple[State, ...] | None:
-    """Read ``A -> B`` (also ``→``, ``=>``, ``A -> B -> C``); ``None`` when a part is no state or there is no arrow."""
-    parts = text.replace("→", "->").replace("=>", "->").split("->")
+    """Read ``A -> B`` (also ``→``, ``=>``, ``A to B``, ``A -> B -> C``); ``None`` when a part is no state or there is no arrow."""
+    parts = text.replace("→", "->").replace("=>", "->").replace(" to ", "->").split("->")
     states = [state_named(part.strip().strip("'\"")) for part in parts]
     if len(parts) < 2 or None in states:
         return None
@@ -78,13 +80,15 @@ def explain_walk(states: tuple[State, ...]) -> Answer:
     """Explain several moves in a row."""
     if len(states) == 2:
         return explain_move(*states)
-    steps = tuple(zip(states, states[1:], strict=False))
+    steps = tuple(pairwise(states))
     grid = Grid(("move", "event", "sends", "why"), tuple(_step_cells(*step) for step in steps))
     legal = all(rows_between(*step) for step in steps)
     name = " -> ".join(state.name for state in states)
     summary = "Every step is a move of RFC 9293." if legal else "Not every step is a move of RFC 9293."
     facts: dict[str, object] = {"states": [state.name for state in states], "legal": legal, "rows": [row_as_json(row) for step in steps for row in rows_between(*step)]}  # fmt: skip
-    return Answer("walk", name, name, summary, (Section("Steps", grid=grid),), tuple(state.name for state in states), facts)
+    return Answer(
+        "walk", name, name, summary, (Section("Steps", grid=grid),), tuple(state.name for state in states), facts
+    )
 
 
 def _step_cells(before: State, after: State) -> tuple[str, str, str, str]:
@@ -116,7 +120,9 @@ def explain_event(event: Event) -> Answer:
     rows = rows_on(event)
     section = Section("What it does in each state", grid=calls_grid(rows))
     facts: dict[str, object] = {"event": event.name, "rows": [row_as_json(row) for row in rows]}
-    return Answer("event", event.name, f"{event.name}: {spell_event(event)}", describe_event(event), (section,), ("table",), facts)
+    return Answer(
+        "event", event.name, f"{event.name}: {spell_event(event)}", describe_event(event), (section,), ("table",), facts
+    )
 
 
 def flag_named(text: str) -> str | None:
@@ -132,7 +138,7 @@ def explain_flag(name: str) -> Answer:
     sections = []
     if events:
         sections = [Section("What it can be, judged against the connection's numbers", items=meanings), Section("What its arrival does", grid=_rows_grid_by_state(rows))]  # fmt: skip
-    return Answer("segment", name, f"Segment {name}", summary, tuple(sections), tuple(event.name for event in events[:3]), {"flag": name, "events": [event.name for event in events], "rows": [row_as_json(row) for row in rows]})  # fmt: skip
+    return Answer("segment", name, f"Segment {name}", summary, tuple(sections), tuple(f"event {event.name}" for event in events[:3]), {"flag": name, "events": [event.name for event in events], "rows": [row_as_json(row) for row in rows]})  # fmt: skip
 
 
 def _rows_grid_by_state(rows: tuple[Row, ...]) -> Grid:
@@ -143,7 +149,10 @@ def _rows_grid_by_state(rows: tuple[Row, ...]) -> Grid:
 def explain_table(state: State | None = None) -> Answer:
     """List all rows of the table, or those that start or end in ``state``."""
     rows = ROWS if state is None else tuple(row for row in ROWS if state in (row.before, row.after))
-    cells = tuple((row.id, row.after.name if row.changes_state else "=", spell_sends(row.sends), row.rfc, row.note) for row in rows)
+    cells = tuple(
+        (row.id, row.after.name if row.changes_state else "=", spell_sends(row.sends), row.rfc, row.note)
+        for row in rows
+    )
     moving = sum(row.changes_state for row in rows)
     title = "The table" if state is None else f"The table: rows of {state.name}"
     summary = f"{len(rows)} rows, {moving} of them change the state. '=' keeps it."

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tcpscope.explain.answer import Answer, Grid, Section
 from tcpscope.explain.states import PORTRAITS, findings_of
-from tcpscope.model.socket import Socket
+from tcpscope.model.socket import Socket, Timer
 from tcpscope.model.state import State
 
 LIMIT = 20  #: sockets explained one by one; more are counted
@@ -22,14 +22,26 @@ def explain_sockets(sockets: Sequence[Socket], what: str, source: str = "") -> A
     counts = {state: sum(socket.state == state for socket in tcp) for state in State}
     census = ", ".join(f"{number} {state.name}" for state, number in counts.items() if number)
     rest = f" The first {LIMIT} are explained." if len(tcp) > LIMIT else ""
-    summary = f"{len(tcp)} TCP socket{'s' * (len(tcp) != 1)} match{'es' * (len(tcp) == 1)}: {census}.{rest}" if tcp else "No TCP socket matches."
+    summary = (
+        f"{len(tcp)} TCP socket{'s' * (len(tcp) != 1)} match{'es' * (len(tcp) == 1)}: {census}.{rest}"
+        if tcp
+        else "No TCP socket matches."
+    )
     see = tuple(state.name for state, number in counts.items() if number)[:4]
-    facts: dict[str, object] = {"matches": len(tcp), "source": source, "sockets": [socket_as_json(socket) for socket in tcp]}
+    facts: dict[str, object] = {
+        "matches": len(tcp),
+        "source": source,
+        "sockets": [socket_as_json(socket) for socket in tcp],
+    }
     return Answer("socket", what, f"Sockets {what}", summary, sections, see, facts)
 
 
 def _section(socket: Socket) -> Section:
-    heading = f"{socket.local} {socket.state.name}" if socket.is_listener else f"{socket.local} -> {socket.remote} {socket.state.name}"
+    heading = (
+        f"{socket.local} {socket.state.name}"
+        if socket.is_listener
+        else f"{socket.local} -> {socket.remote} {socket.state.name}"
+    )
     rows = (
         ("why", why(socket)),
         ("who acts next", who_acts(socket)),
@@ -49,10 +61,14 @@ def why(socket: Socket) -> str:
     if state is State.CLOSE_WAIT:
         return _why_close_wait(socket)
     if state is State.FIN_WAIT_2:
-        how = "The program has closed it completely." if socket.kind == "mini" or socket.is_orphan else "The program called shutdown() and keeps the socket."
+        how = (
+            "The program has closed it completely."
+            if socket.kind == "mini" or socket.is_orphan
+            else "The program called shutdown() and keeps the socket."
+        )
         return f"{PORTRAITS[state].summary} {how}"
     if state is State.ESTABLISHED and socket.send_q and socket.timer:
-        return _why_send_q(socket)
+        return _why_send_q(socket, socket.timer)
     if state is State.LISTEN and socket.backlog is not None and socket.recv_q > socket.backlog:
         return f"{PORTRAITS[state].summary} Its accept queue is full: {socket.recv_q} of {socket.backlog}."
     return PORTRAITS[state].summary
@@ -66,9 +82,7 @@ def _why_close_wait(socket: Socket) -> str:
     return f"The peer has closed. {socket.recv_q - 1} bytes and the end of file wait to be read."
 
 
-def _why_send_q(socket: Socket) -> str:
-    timer = socket.timer
-    assert timer is not None  # noqa: S101 - narrowed by the caller
+def _why_send_q(socket: Socket, timer: Timer) -> str:
     if timer.kind == "persist":
         return f"{socket.send_q} bytes wait: the peer's window is 0, its program does not read."
     if timer.kind == "on" and timer.retransmits:
@@ -116,7 +130,9 @@ def _without_timer(socket: Socket) -> str:
 def who_owns(socket: Socket) -> str:
     """Name the holders, or the reason why there is none."""
     if socket.owners:
-        return ", ".join(f"{owner.name} (pid {owner.pid}{f', fd {owner.fd}' if owner.fd >= 0 else ''})" for owner in socket.owners)
+        return ", ".join(
+            f"{owner.name} (pid {owner.pid}{f', fd {owner.fd}' if owner.fd >= 0 else ''})" for owner in socket.owners
+        )
     if socket.is_unaccepted:
         return "none yet: not accepted"
     if socket.kind == "request":

@@ -10,7 +10,7 @@ from tcpscope.explain.answer import Answer, Grid, Section
 from tcpscope.explain.events import row_as_json, spell_sends, spell_stimulus
 from tcpscope.explain.queues import QUEUES
 from tcpscope.explain.timers import Clock, clocks_of
-from tcpscope.machine.lifecycle import CLIENT_ROAD, LIFE_ORDER, SERVER_ROAD, Row, ways_into, ways_out_of
+from tcpscope.machine.lifecycle import CLIENT_ROAD, LIFE_ORDER, SERVER_ROAD, Row, road_of, ways_into, ways_out_of
 from tcpscope.machine.linux import DEVIATIONS
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.spelling import ALIASES, DIALECTS, KERNEL_EXTRA
@@ -184,7 +184,7 @@ PORTRAITS: dict[State, Portrait] = {
 }  # fmt: skip
 
 _TOOLS = {
-    "rfc": "RFC 9293", "ss": "ss", "netstat": "netstat (Linux)", "bsd": "netstat (BSD), lsof", "macos": "macOS",
+    "rfc": "RFC 9293", "ss": "ss", "netstat": "netstat, lsof (Linux)", "bsd": "netstat (BSD)", "macos": "macOS",
     "windows": "Windows", "otel": "OpenTelemetry", "node_exporter": "node_exporter",
 }  # fmt: skip
 
@@ -229,6 +229,11 @@ def road_text(state: State) -> str:
     return "; ".join(roads) or "on nobody's usual road"
 
 
+def usual_first(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Put the rows of the usual roads before the others, otherwise in table order."""
+    return tuple(sorted(rows, key=lambda row: road_of(row) == "other"))
+
+
 def moves_grid(rows: tuple[Row, ...], end: str) -> Grid:
     """Tabulate rows with the state at the other ``end`` (``before`` or ``after``) first."""
     head = "from" if end == "before" else "to"
@@ -251,8 +256,8 @@ def explain_state(state: State) -> Answer:
     queues = QUEUES[state]
     sections = (
         Section("Who and how long", grid=_facts_grid(state, portrait)),
-        Section("How it came in", grid=moves_grid(ways_into(state), "before")),
-        Section("How it leaves", grid=moves_grid(ways_out_of(state), "after")),
+        Section("How it came in", grid=moves_grid(usual_first(ways_into(state)), "before")),
+        Section("How it leaves", grid=moves_grid(usual_first(ways_out_of(state)), "after")),
         Section("Queues", items=(f"healthy (Recv-Q, Send-Q): {queues.normal}", f"Recv-Q: {queues.recv}", f"Send-Q: {queues.send}")),
         *_timer_section(clocks_of(state)),
         *_deviation_section(state),
@@ -261,7 +266,15 @@ def explain_state(state: State) -> Answer:
         Section("See it", commands=see_commands(state)),
         Section("Make it", commands=(f"tcpscope lab run {scene_of(state)}",)),
     )  # fmt: skip
-    return Answer("state", state.name, f"{state.name}: {portrait.side}", portrait.summary, sections, _see_also(state), _state_facts(state))
+    return Answer(
+        "state",
+        state.name,
+        f"{state.name}: {portrait.side}",
+        portrait.summary,
+        sections,
+        _see_also(state),
+        _state_facts(state),
+    )
 
 
 def see_commands(state: State) -> tuple[str, ...]:
@@ -291,7 +304,9 @@ def _timer_section(clocks: tuple[Clock, ...]) -> tuple[Section, ...]:
     if not clocks:
         return (Section("Timers", ("None.",)),)
     rows = tuple((clock.key, clock.shown or "-", clock.figures[0].condition, clock.figures[0].nominal, clock.figures[0].measured) for clock in clocks)  # fmt: skip
-    return (Section("Timers", grid=Grid(("timer", "shown as", "by default", "nominal", "measured (Linux 6.18)"), rows)),)
+    return (
+        Section("Timers", grid=Grid(("timer", "shown as", "by default", "nominal", "measured (Linux 6.18)"), rows)),
+    )
 
 
 def _deviation_section(state: State) -> tuple[Section, ...]:
@@ -337,5 +352,3 @@ def explain_states() -> Answer:
          Section("More", commands=("tcpscope explain FIN_WAIT_2", "tcpscope diagram -o tcp.svg", "tcpscope lab list"))),
         ("diagram", "table"), {"states": [state.name for state in LIFE_ORDER]},
     )  # fmt: skip
-
-

@@ -88,7 +88,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("fs.file-max", "depends on memory", _HOST, "Descriptors of the whole machine. A program's own limit is RLIMIT_NOFILE.", "at once", "LimitNOFILE= in systemd, after closing the leak.", "", ("fd-exhaustion-near", "accept-stalled-by-fd-limit")),
 )  # fmt: skip
 
-_BY_NAME = {fold(setting.name): setting for setting in SETTINGS} | {fold(setting.name.rpartition(".")[2]): setting for setting in SETTINGS}
+_BY_NAME = {fold(setting.name): setting for setting in SETTINGS} | {
+    fold(setting.name.rpartition(".")[2]): setting for setting in SETTINGS
+}
 
 
 def setting_named(text: str) -> Setting | None:
@@ -99,10 +101,17 @@ def setting_named(text: str) -> Setting | None:
 
 def explain_setting(setting: Setting) -> Answer:
     """Explain one sysctl."""
-    grid = Grid(("", ""), (("default", setting.default), ("holds for", setting.scope), ("a change acts on", setting.acts)))
-    sections = (Section("Setting", grid=grid), *prose_sections(("Advice", setting.advice), ("Wrong advice", setting.wrong)))
+    grid = Grid(
+        ("", ""), (("default", setting.default), ("holds for", setting.scope), ("a change acts on", setting.acts))
+    )
+    sections = (
+        Section("Setting", grid=grid),
+        *prose_sections(("Advice", setting.advice), ("Wrong advice", setting.wrong)),
+    )
     keep = () if "not exist" in setting.default else (Section("See it", commands=(f"sysctl {setting.name}",), paragraphs=("sysctl -w acts at once and is gone after a restart; a file in /etc/sysctl.d keeps it.",)),)  # fmt: skip
-    return Answer("sysctl", setting.name, setting.name, setting.does, (*sections, *keep), setting.see_also, setting._asdict())
+    return Answer(
+        "sysctl", setting.name, setting.name, setting.does, (*sections, *keep), setting.see_also, setting._asdict()
+    )
 
 
 def explain_settings() -> Answer:

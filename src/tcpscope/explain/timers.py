@@ -270,7 +270,7 @@ def explain_timer(clock: Clock) -> Answer:
     return Answer(
         "timer", clock.key, clock.title, clock.summary,
         (
-            Section("When", items=(f"starts {clock.starts}", f"ends {clock.ends}", f"runs in {states}", f"in ss, and in the column Timer: {shown}")),
+            Section("When", items=(f"starts: {clock.starts}", f"ends: {clock.ends}", f"runs in: {states}", f"in ss, and in the column Timer: {shown}")),
             Section("How long", grid=figures),
             *prose_sections(("Mind", clock.notes)),
             Section("What changes it", items=clock.knobs),
@@ -288,7 +288,9 @@ def explain_timer(clock: Clock) -> Answer:
 
 def explain_timers() -> Answer:
     """List every timer with its first figures."""
-    rows = tuple((clock.key, clock.figures[0].condition, clock.figures[0].nominal, clock.figures[0].measured) for clock in CLOCKS)
+    rows = tuple(
+        (clock.key, clock.figures[0].condition, clock.figures[0].nominal, clock.figures[0].measured) for clock in CLOCKS
+    )
     return Answer(
         "timers", "timers", "Timers", "Every clock that can end or move a connection on Linux.",
         (Section("Timers", grid=Grid(("timer", "by default", "nominal", "measured (Linux 6.18)"), rows)),

@@ -84,7 +84,9 @@ def explain_tool(tool: Tool) -> Answer:
         Section("With tcpscope", grid=Grid(("habit", "tcpscope"), tool.same)),
     )
     facts: dict[str, object] = {"tool": tool.name, "tcpscope": dict(tool.same)}
-    return Answer("tool", tool.name, f"{tool.name}: what it shows about TCP", tool.summary, sections, tool.see_also, facts)
+    return Answer(
+        "tool", tool.name, f"{tool.name}: what it shows about TCP", tool.summary, sections, tool.see_also, facts
+    )
 
 
 def explain_tools() -> Answer:
@@ -132,4 +134,12 @@ def term_named(text: str) -> Term | None:
 
 def explain_term(term: Term) -> Answer:
     """Explain one word of the field."""
-    return Answer("term", term.name, term.name, term.meaning, prose_sections(("More", term.more)), term.see_also, {"term": term.name})
+    return Answer(
+        "term",
+        term.name,
+        term.name,
+        term.meaning,
+        prose_sections(("More", term.more)),
+        term.see_also,
+        {"term": term.name},
+    )

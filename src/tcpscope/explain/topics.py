@@ -178,7 +178,11 @@ def find_answer(text: str) -> Answer | None:
     if not hits:
         return None
     kind, answer = hits[0]
-    also = tuple(f"{other} {text.strip()}" for other, found in hits[1:] if (found.kind, found.name) != (answer.kind, answer.name) and other != kind)
+    also = tuple(
+        f"{other} {text.strip()}"
+        for other, found in hits[1:]
+        if (found.kind, found.name) != (answer.kind, answer.name) and other != kind
+    )
     return answer._replace(see_also=tuple(dict.fromkeys((*also, *answer.see_also))))
 
 
@@ -234,7 +238,11 @@ def unknown_topic(text: str, others: Collection[str] = ()) -> str:
     by_fold = {fold(name): name for name in (*topic_names(), *others)}
     by_fold |= {fold(name.rpartition(".")[2]): name for name in topic_names() if "." in name}
     near = [by_fold[name] for name in difflib.get_close_matches(fold(text), by_fold, 3, 0.6)]
-    hint = f"did you mean {' or '.join(repr(name) for name in dict.fromkeys(near))}?" if near else "'tcpscope explain' lists the topics"
+    hint = (
+        f"did you mean {' or '.join(repr(name) for name in dict.fromkeys(near))}?"
+        if near
+        else "'tcpscope explain' lists the topics"
+    )
     return f"nothing is known about {shown!r}: {hint}"
 
 

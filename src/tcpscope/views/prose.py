@@ -23,7 +23,11 @@ def emit_answer(answer: Answer, width: int = 80, color: bool = False) -> str:
     lines = [_paint(line, _BOLD, color) for line in _wrap(answer.title, width)]
     lines += ["", *_wrap(answer.summary, width)]
     for section in answer.sections:
-        lines += ["", *(_paint(line, _BOLD, color) for line in _wrap(section.heading, width)), *_section_lines(section, width, color)]
+        lines += [
+            "",
+            *(_paint(line, _BOLD, color) for line in _wrap(section.heading, width)),
+            *_section_lines(section, width, color),
+        ]
     if answer.see_also:
         lines += ["", *_wrap("See also: " + " · ".join(answer.see_also), width)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -44,12 +48,17 @@ def _section_lines(section: Section, width: int, color: bool) -> Iterator[str]:
 
 def _wrap(text: str, width: int, first: str = "", later: str | None = None) -> list[str]:
     later = first if later is None else later
-    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [first.rstrip()]
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [
+        first.rstrip()
+    ]
 
 
 def _command_lines(command: str, width: int) -> list[str]:
     lines = textwrap.wrap(command, max(width - 6, 8), break_on_hyphens=False)
-    return [("  $ " if number == 0 else "      ") + line + (" \\" if number < len(lines) - 1 else "") for number, line in enumerate(lines)]
+    return [
+        ("  $ " if number == 0 else "      ") + line + (" \\" if number < len(lines) - 1 else "")
+        for number, line in enumerate(lines)
+    ]
 
 
 def _grid_lines(grid: Grid, width: int, color: bool) -> Iterator[str]:
@@ -59,11 +68,15 @@ def _grid_lines(grid: Grid, width: int, color: bool) -> Iterator[str]:
         yield from _records(grid, width)
         return
     if any(grid.columns):
-        yield _paint("  " + _join(grid.columns, widths), _DIM, color)
+        yield from (_paint(line.rstrip(), _DIM, color) for line in _row_lines(grid.columns, widths))
     for row in grid.rows:
-        cells = [_wrap(cell, size) for cell, size in zip(row, widths, strict=True)]
-        for number in range(max(map(len, cells))):
-            yield "  " + _join([cell[number] if number < len(cell) else "" for cell in cells], widths)
+        yield from _row_lines(row, widths)
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    cells = [_wrap(cell, size) for cell, size in zip(row, widths, strict=True)]
+    for number in range(max(map(len, cells))):
+        yield "  " + _join([cell[number] if number < len(cell) else "" for cell in cells], widths)
 
 
 def fit_columns(grid: Grid, room: int) -> list[int] | None:
@@ -71,7 +84,7 @@ def fit_columns(grid: Grid, room: int) -> list[int] | None:
 
     The widest columns give first; none gives so much that a word of its would break, or less than eight.
     """
-    table = [row for row in (grid.columns, *grid.rows)]
+    table = (grid.columns, *grid.rows)
     widths = [max(len(row[at]) for row in table) for at in range(len(grid.columns))]
     least = [min(widths[at], max(_LEAST, *(_longest_word(row[at]) for row in table))) for at in range(len(widths))]
     room -= _GAP * (len(widths) - 1)

@@ -1,0 +1,56 @@
+"""``tcpscope diagram``: the life cycle drawn from the table, as SVG or Mermaid."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLES = """examples:
+  tcpscope diagram -o tcp.svg                 the picture, placed as in RFC 9293's figure 5
+  tcpscope diagram --format mermaid           for Markdown pages that draw Mermaid
+  tcpscope diagram --highlight FIN_WAIT_2 -o fw2.svg
+"""
+
+
+def run(argv: list[str]) -> int:
+    """Run ``tcpscope diagram``."""
+    arguments = _parser().parse_args(argv)
+    text = _draw(arguments)
+    if arguments.output in (None, "-"):
+        sys.stdout.write(text)
+        return 0
+    with open(arguments.output, "w", encoding="utf-8") as file:
+        file.write(text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="tcpscope diagram",
+        description="Draw TCP's life cycle from the table: client's road solid, server's dashed, the rest thin.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--format", choices=("svg", "mermaid"), help="default: by the file's name, svg otherwise")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE (default: standard output)")
+    parser.add_argument("--highlight", metavar="STATE", help="mark one state")
+    return parser
+
+
+def _draw(arguments: argparse.Namespace) -> str:
+    from tcpscope.explain.states import state_named
+    from tcpscope.model.errors import UsageError
+    from tcpscope.views.diagram import emit_mermaid, emit_svg
+
+    marked = None
+    if arguments.highlight:
+        marked = state_named(arguments.highlight)
+        if marked is None:
+            raise UsageError(f"{arguments.highlight!r} is no TCP state; 'tcpscope explain states' lists them")
+    by_name = "mermaid" if (arguments.output or "").endswith((".mmd", ".mermaid")) else "svg"
+    return emit_mermaid(marked) if (arguments.format or by_name) == "mermaid" else emit_svg(marked)

@@ -1,0 +1,145 @@
+"""``tcpscope explain``: a state, move, column, address, timer, setting, call, claim, finding or socket, in prose."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tcpscope.explain.answer import Answer
+    from tcpscope.model.socket import Socket
+
+EXAMPLES = """examples:
+  tcpscope explain                          what can be asked
+  tcpscope explain FIN_WAIT_2               a state, in the spelling of any tool
+  tcpscope explain 'FIN_WAIT_1 -> CLOSING'  a move: what leads there, and what Linux does
+  tcpscope explain FIN_WAIT_2/CLOSE_WAIT    the states of both ends: who must act
+  tcpscope explain Recv-Q LISTEN            a column, here in one state
+  tcpscope explain :::22                    an address: who gets through
+  tcpscope explain keepalive                a timer, nominal and measured
+  tcpscope explain tcp_fin_timeout          a kernel setting
+  tcpscope explain claims                   what often-read articles say, and what is so
+  tcpscope explain close-wait-leak          a finding of tcpscope doctor
+  tcpscope explain :9000                    sockets of this host: why, who acts next, what comes
+  tcpscope explain pid:1234                 the sockets of a process
+
+A kind in front decides where a word means several things: 'timer fin_wait_2', 'call close', 'state close'.
+"""
+
+
+def run(argv: list[str]) -> int:
+    """Run ``tcpscope explain``."""
+    # Why: argparse takes a bare arrow for an option.
+    arguments = _parser().parse_args(["→" if word in ("->", "=>") else word for word in argv])
+    if arguments.what and arguments.what[-1] == "-":
+        from tcpscope.model.errors import UsageError
+
+        raise UsageError("the shell took '>' for itself: quote the arrow, tcpscope explain 'FIN_WAIT_1 -> CLOSING'")
+    answer = find_answer(" ".join(arguments.what))
+    if arguments.json:
+        import json
+
+        from tcpscope.explain.answer import answer_as_json
+
+        print(json.dumps(answer_as_json(answer), indent=2, ensure_ascii=False))
+        return 0
+    print_answer(answer, arguments.width, arguments.color)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="tcpscope explain",
+        description="Say what a thing of TCP is, why it is so, and what to do about it.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="what to explain; without it, a list of what can be")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument(
+        "--width", type=_width, metavar="COLUMNS", help="wrap to this width (default: the terminal's, 80 in a pipe)"
+    )
+    parser.add_argument(
+        "--color", choices=("auto", "always", "never"), default="auto", help="bold headings (default: on a terminal)"
+    )
+    return parser
+
+
+def _width(text: str) -> int:
+    value = int(text)
+    if value < 20:
+        raise ValueError
+    return value
+
+
+def find_answer(text: str) -> Answer:
+    """Find the explanation of ``text``: sockets of this host, a finding, a counter, or a topic of the teacher.
+
+    Raises ``UsageError`` with the nearest topics.
+    """
+    from tcpscope.explain.topics import explain_topic
+
+    wanted = text.strip()
+    chosen = _socket_choice(wanted)
+    if chosen:
+        return _explain_live(wanted, *chosen)
+    return explain_topic(wanted)
+
+
+def _socket_choice(text: str) -> tuple[str, int] | None:
+    """Read ``:9000`` and ``pid:123``; ``None`` for anything else."""
+    from tcpscope.model.errors import UsageError
+
+    kind, _, number = text.partition(":")
+    if kind.lower() not in ("", "pid", "port") or not (number.isascii() and number.isdigit()):
+        return None
+    value = int(number[:20])
+    if kind.lower() != "pid" and not 0 < value <= 65535:
+        raise UsageError(f"{text!r}: a port is 1 to 65535")
+    return ("pid" if kind.lower() == "pid" else "port"), value
+
+
+def _explain_live(text: str, kind: str, number: int) -> Answer:
+    from tcpscope.explain.sockets import explain_sockets
+    from tcpscope.live.snapshot import take_snapshot
+
+    snapshot = take_snapshot(detail=True)
+    sockets = [socket for socket in snapshot.sockets if _matches(socket, kind, number)]
+    sockets.sort(key=lambda socket: (not socket.is_listener, socket.state, socket.local, socket.remote))
+    answer = explain_sockets(sockets, text, snapshot.coverage.source)
+    if not snapshot.coverage.notes:
+        return answer
+    return answer._replace(facts={**answer.facts, "coverage": {"notes": list(snapshot.coverage.notes)}})
+
+
+def _matches(socket: Socket, kind: str, number: int) -> bool:
+    if kind == "pid":
+        return any(owner.pid == number for owner in socket.owners)
+    return number in (socket.local.port, socket.remote.port)
+
+
+def print_answer(answer: Answer, width: int | None = None, color: str = "auto") -> None:
+    """Print an answer to standard output in the width and colours of the terminal."""
+    from tcpscope.views.prose import emit_answer
+
+    sys.stdout.write(emit_answer(answer, width or terminal_width(), wants_color(color)))
+
+
+def terminal_width() -> int:
+    """Return the width of the terminal, 80 when standard output is none."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+
+
+def wants_color(choice: str) -> bool:
+    """Say whether to use colour: only on a terminal, never with ``NO_COLOR`` or a dumb one, unless told."""
+    import os
+
+    if choice != "auto":
+        return choice == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,83 @@
+"""The commands explain and diagram, as typed."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tcpscope.cli.main import main
+
+
+def test_explain_json_prints_one_object_with_its_schema(capsys):
+    assert main(["explain", "--json", "FIN_WAIT_1", "->", "CLOSING"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["schema"] == "tcpscope.explain/1"
+    assert (shown["kind"], shown["before"], shown["after"]) == ("transition", "FIN_WAIT_1", "CLOSING")
+
+
+def test_explain_in_a_pipe_is_eighty_wide_and_plain(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["explain", "Recv-Q", "in", "LISTEN"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Column Recv-Q in LISTEN")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\033" not in shown
+
+
+def test_explain_width_and_color_are_obeyed(capsys):
+    assert main(["explain", "--width", "40", "--color", "always", "LISTEN"]) == 0
+    shown = capsys.readouterr().out
+    assert "\033[1m" in shown
+
+
+def test_explain_unknown_topic_is_one_line_and_exit_2(capsys):
+    assert main(["explain", "FIN_WIAT_2"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "FIN_WAIT_2" in error
+
+
+def test_explain_arrow_eaten_by_the_shell_says_how_to_quote(capsys):
+    assert main(["explain", "FIN_WAIT_1", "-"]) == 2
+    assert "quote the arrow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bad", [":0", ":70000", "port:99999"])
+def test_explain_port_out_of_range_is_exit_2(bad, capsys):
+    assert main(["explain", bad]) == 2
+    assert "1 to 65535" in capsys.readouterr().err
+
+
+def test_explain_bad_width_is_exit_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["explain", "--width", "ten", "LISTEN"])
+    assert stopped.value.code == 2
+
+
+def test_explain_own_listener_names_this_process(capsys):
+    import os
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert main(["explain", "--json", f":{port}"]) == 0
+        by_port = json.loads(capsys.readouterr().out)
+        assert main(["explain", "--json", f"pid:{os.getpid()}"]) == 0
+        by_pid = json.loads(capsys.readouterr().out)
+    listener = next(one for one in by_port["sockets"] if one["state"] == "LISTEN")
+    assert listener["processes"][0]["pid"] == os.getpid()
+    assert port in {one["local"]["port"] for one in by_pid["sockets"]}
+
+
+def test_diagram_writes_svg_and_mermaid(tmp_path, capsys):
+    assert main(["diagram", "-o", str(tmp_path / "tcp.svg")]) == 0
+    assert ET.parse(tmp_path / "tcp.svg").getroot().tag.endswith("svg")
+    assert main(["diagram", "-o", str(tmp_path / "tcp.mmd")]) == 0
+    assert (tmp_path / "tcp.mmd").read_text().startswith("flowchart")
+    assert main(["diagram", "--format", "mermaid"]) == 0
+    assert capsys.readouterr().out == (tmp_path / "tcp.mmd").read_text()
+
+
+def test_diagram_highlight_needs_a_state(capsys):
+    assert main(["diagram", "--highlight", "NOWHERE"]) == 2
+    assert "NOWHERE" in capsys.readouterr().err
