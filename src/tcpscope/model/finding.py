@@ -47,3 +47,4 @@ class Finding(NamedTuple):
     remedies: tuple[Remedy, ...] = ()
     sockets: tuple[Socket, ...] = ()
     explained_by: str = ""
+    avoid: tuple[str, ...] = ()  #: widespread advice that does not help here, and why

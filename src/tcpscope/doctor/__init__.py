@@ -1,0 +1,120 @@
+"""The doctor: pure functions from what was seen to what is wrong, why we think so, and what to do.
+
+:func:`diagnose` looks at one snapshot (and one a moment before); :func:`examine` says besides what could not be judged.
+A rule is a function of a :class:`~tcpscope.doctor.look.Look` that yields findings; the modules hold one family each:
+
+``close_side ports accepting opening idle sending counters capacity exposure settings``
+
+All numbers they judge by are in :mod:`~tcpscope.doctor.thresholds`, all ids in :mod:`~tcpscope.doctor.catalogue`, which
+finding explains which in :mod:`~tcpscope.doctor.causes`. The room reads nothing, waits for nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from tcpscope.doctor import accepting, close_side, exposure, idle, opening, ports
+from tcpscope.doctor.catalogue import CATALOGUE, Entry, entry_of
+from tcpscope.doctor.causes import arrange
+from tcpscope.doctor.look import Look
+from tcpscope.doctor.thresholds import TABLE, Threshold, Thresholds
+from tcpscope.model.finding import Finding
+from tcpscope.model.history import History
+from tcpscope.model.record import NamedTuple
+from tcpscope.model.snapshot import Snapshot
+
+__all__ = [
+    "CATALOGUE",
+    "TABLE",
+    "Diagnosis",
+    "Entry",
+    "Look",
+    "Threshold",
+    "Thresholds",
+    "diagnose",
+    "entry_of",
+    "examine",
+]
+
+Rule = Callable[[Look], Iterator[Finding]]
+RULES: tuple[Rule, ...] = (
+    *close_side.RULES,
+    *accepting.RULES,
+    *opening.RULES,
+    *ports.RULES,
+    *idle.RULES,
+    *exposure.RULES,
+)
+
+
+class Diagnosis(NamedTuple):
+    """The findings, and for each finding of the catalogue that could not be judged the reason."""
+
+    findings: tuple[Finding, ...]
+    not_judged: tuple[tuple[str, str], ...] = ()
+
+
+def diagnose(
+    snapshot: Snapshot,
+    previous: Snapshot | None = None,
+    *,
+    history: History | None = None,
+    thresholds: Thresholds | None = None,
+    others: Sequence[Snapshot] = (),
+    wanted_ports: Collection[int] = (),
+) -> list[Finding]:
+    """Return what is wrong in ``snapshot``: the cause first, each symptom once.
+
+    ``previous`` is the same place a moment before (rates come from the difference, never from totals since boot);
+    ``others`` are snapshots of other namespaces or of the other host, so that both ends of a connection can be named;
+    ``wanted_ports`` are ports a server here wants to bind. Never raises for missing or senseless data.
+    """
+    look = Look(snapshot, previous, history=history, thresholds=thresholds, others=others, wanted_ports=wanted_ports)
+    return arrange(judge(look))
+
+
+def examine(looks: Sequence[Look]) -> Diagnosis:
+    """Judge several namespaces (or hosts) together, and say what could not be judged in any of them."""
+    findings = [finding for look in looks for finding in judge(look)]
+    return Diagnosis(tuple(arrange(findings)), tuple(unjudged(looks)))
+
+
+def judge(look: Look) -> Iterator[Finding]:
+    """Run every rule; the findings come in the order of the rules."""
+    for rule in RULES:
+        yield from rule(look)
+
+
+def unjudged(looks: Sequence[Look]) -> Iterator[tuple[str, str]]:
+    """Yield (finding id, reason) for what none of the looks could judge."""
+    missing = [missing_inputs(look) for look in looks]
+    for entry in CATALOGUE.values():
+        reasons = [next((lacks[need] for need in entry.needs if need in lacks), "") for lacks in missing]
+        if reasons and all(reasons):
+            yield entry.id, reasons[0]
+
+
+def missing_inputs(look: Look) -> dict[str, str]:
+    """Return which inputs of the catalogue's ``needs`` a look lacks, each with a reason."""
+    snapshot = look.snapshot
+    tcp = [socket for bucket in look.states.values() for socket in bucket[:50]]
+    tests = {
+        "two-looks": (look.previous is None or look.elapsed_s <= 0, "needs two looks (this was a single one)"),
+        "counters": (not snapshot.counters, "the kernel's counters were not seen"),
+        "tcp_info": (bool(tcp) and not any(socket.tcp_info for socket in tcp), "tcp_info was not seen"),
+        "timers": (
+            snapshot.coverage.source != "live" and not any(one.timer for one in tcp),
+            "the source shows no timers",
+        ),
+        "backlog": (bool(look.listeners) and not look.has_backlogs, "the source shows no backlogs (sock_diag does)"),
+        "owners": (snapshot.coverage.owners == "none", "owners were not seen (root sees all)"),
+        "processes": (not snapshot.processes, "processes were not seen"),
+        "sysctls": (not snapshot.sysctls, "the kernel's settings were not seen"),
+        "limits": (not snapshot.limits, "the kernel's limits were not seen"),
+        "history": (look.history.looks == 0, "needs earlier looks (none are remembered since boot)"),
+        "firewall": (
+            not any(name.startswith("firewall.") for name in snapshot.limits),
+            "the packet filter was not looked at",
+        ),
+    }
+    return {need: reason for need, (is_missing, reason) in tests.items() if is_missing}

@@ -1,0 +1,145 @@
+"""Which finding explains which: the cause comes first, and each symptom is told once.
+
+``BECAUSE`` has a row for each symptom and the causes that explain it, the nearest first. Some findings replace others
+outright (``INSTEAD``): they look at the same sockets and know better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from tcpscope.model.finding import Finding
+
+Related = Callable[[Finding, Finding], bool]
+
+
+def _same_process(symptom: Finding, cause: Finding) -> bool:
+    mine = _pids(symptom)
+    return not mine or not _pids(cause) or bool(mine & _pids(cause))
+
+
+def _same_port(symptom: Finding, cause: Finding) -> bool:
+    """Whether the symptom's remote port is the cause's local one, at an address that fits."""
+    wanted = {(socket.remote.unmapped, socket.remote.port) for socket in symptom.sockets}
+    for socket in cause.sockets:
+        here = socket.local
+        if any(port == here.port and (here.is_wildcard or host == here.unmapped) for host, port in wanted):
+            return True
+    return False
+
+
+def _ends_meet(symptom: Finding, cause: Finding) -> bool:
+    """Whether some socket of one is the other end of a socket of the other."""
+    ends = {
+        (socket.remote.unmapped, socket.remote.port, socket.local.unmapped, socket.local.port)
+        for socket in symptom.sockets
+    }
+    return any(
+        (socket.local.unmapped, socket.local.port, socket.remote.unmapped, socket.remote.port) in ends
+        for socket in cause.sockets
+    )
+
+
+def _same_remote(symptom: Finding, cause: Finding) -> bool:
+    remotes = {socket.remote.unmapped for socket in symptom.sockets}
+    return not remotes or any(socket.remote.unmapped in remotes for socket in cause.sockets)
+
+
+def _same_scope(symptom: Finding, cause: Finding) -> bool:
+    return symptom.scope == cause.scope
+
+
+def _same_sockets(symptom: Finding, cause: Finding) -> bool:
+    mine = {socket.flow for socket in symptom.sockets}
+    return any(socket.flow in mine for socket in cause.sockets)
+
+
+def _anywhere(symptom: Finding, cause: Finding) -> bool:
+    return True
+
+
+def _pids(finding: Finding) -> set[int]:
+    return {owner.pid for socket in finding.sockets for owner in socket.owners}
+
+
+#: Symptom -> its possible causes, nearest first, and when the two belong together.
+BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
+    "accept-stalled-by-fd-limit": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
+    "fd-exhaustion-near": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
+    "accept-queue-overflow": (("accept-stalled-by-fd-limit", _same_process), ("close-wait-app-blocked", _same_process), ("fd-exhaustion-near", _same_process), ("reuseport-imbalance", _same_sockets)),
+    "syn-sent-blackhole": (("accept-queue-overflow", _same_port), ("accept-stalled-by-fd-limit", _same_port), ("syn-flood", _same_port), ("conntrack-table-full", _anywhere), ("no-route", _anywhere)),
+    "ghost-established-by-overflow": (("accept-queue-overflow", _same_port), ("syn-flood", _same_port)),
+    "fin-wait2-orphan-pile": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
+    "fin-wait2-half-closed-forever": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
+    "system-sockets-leak": (("zombie-socket-fds", _anywhere),),
+    "zero-window-peer-slow": (("reader-stalled-locally", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
+    "fin-wait1-zero-window": (("reader-stalled-locally", _ends_meet),),
+    "reader-stalled-locally": (("close-wait-app-blocked", _same_process),),
+    "retransmission-stall": (("pmtu-blackhole", _same_remote), ("idle-firewall-drop", _same_remote), ("ghost-established-by-overflow", _same_sockets)),
+    "packet-loss": (("softnet-drop", _anywhere), ("checksum-errors", _anywhere), ("pmtu-blackhole", _anywhere), ("retransmission-stall", _anywhere)),
+    "too-many-orphans": (("fin-wait1-zero-window", _anywhere), ("fin-wait1-stuck", _anywhere), ("last-ack-pile", _anywhere)),
+    "tcp-memory-pressure": (("fin-wait1-zero-window", _anywhere), ("reader-stalled-locally", _anywhere), ("zero-window-peer-slow", _anywhere)),
+    "bind-eaddrinuse-timewait": (("port-taken-by-outgoing", _same_scope),),
+    "shared-socket-holders": (("close-wait-leak", _same_sockets), ("close-wait-app-blocked", _same_sockets)),
+    "rst-storm-sent": (("connection-refused-storm", _anywhere), ("tw-bucket-overflow", _anywhere), ("listener-missing", _anywhere), ("listener-closed-with-queue", _anywhere), ("inbound-scan", _anywhere)),
+    "connection-refused-storm": (("listener-missing", _anywhere),),
+    "reset-by-peer-rate": (("listener-closed-with-queue", _anywhere), ("ghost-reconnect", _anywhere)),
+    "ephemeral-port-exhaustion-live": (("close-wait-leak", _same_sockets),),
+    "ephemeral-port-exhaustion-timewait": (("excessive-connection-churn", lambda symptom, cause: False),),
+    "half-open-stale": (("idle-firewall-drop", _same_remote),),
+}  # fmt: skip
+
+#: A finding that makes another one wrong or idle, and when.
+INSTEAD: tuple[tuple[str, str, Related], ...] = (
+    ("ephemeral-port-exhaustion-timewait", "time-wait-normal", _anywhere),
+    ("ephemeral-port-exhaustion-live", "time-wait-normal", _anywhere),
+    ("half-open-stale", "no-keepalive-on-long-idle", _same_sockets),
+    ("exposed-listener", "unexpected-listener", _same_sockets),
+    ("deleted-executable-listening", "unexpected-listener", _same_sockets),
+)
+
+
+def arrange(findings: Iterable[Finding]) -> list[Finding]:
+    """Name causes, drop what another finding replaces, and sort: severe first, each symptom right after its cause."""
+    kept = _without_replaced(list(findings))
+    explained = [finding._replace(explained_by=_cause_of(finding, kept)) for finding in kept]
+    causes = [finding for finding in explained if not finding.explained_by]
+    ordered: list[Finding] = []
+    weight = {
+        id(cause): max([cause.severity, *(one.severity for one in _following(cause, explained))]) for cause in causes
+    }
+    for cause in sorted(causes, key=lambda one: (-weight[id(one)], -one.severity, -one.confidence, one.id, one.scope)):
+        _place(cause, explained, ordered)
+    rest = [finding for finding in explained if not any(finding is one for one in ordered)]
+    return ordered + sorted(rest, key=lambda one: (-one.severity, -one.confidence, one.id, one.scope))
+
+
+def _without_replaced(findings: list[Finding]) -> list[Finding]:
+    gone: set[int] = set()
+    for better, worse, related in INSTEAD:
+        reasons = [finding for finding in findings if finding.id == better]
+        gone.update(id(one) for one in findings if one.id == worse and any(related(one, reason) for reason in reasons))
+    return [finding for finding in findings if id(finding) not in gone]
+
+
+def _cause_of(finding: Finding, findings: Sequence[Finding]) -> str:
+    for cause_id, related in BECAUSE.get(finding.id, ()):
+        if any(one.id == cause_id and one is not finding and related(finding, one) for one in findings):
+            return cause_id
+    return ""
+
+
+def _following(cause: Finding, findings: Sequence[Finding]) -> list[Finding]:
+    return [one for one in findings if one.explained_by == cause.id]
+
+
+def _place(cause: Finding, findings: Sequence[Finding], ordered: list[Finding]) -> None:
+    if any(cause is one for one in ordered):
+        return
+    ordered.append(cause)
+    symptoms = _following(cause, findings)
+    siblings = [one for one in findings if one.id == cause.id and not any(one is done for done in ordered)]
+    if siblings and not cause.explained_by:
+        return  # the last of several equal causes brings the symptoms
+    for symptom in sorted(symptoms, key=lambda one: (-one.severity, -one.confidence, one.scope)):
+        _place(symptom, findings, ordered)

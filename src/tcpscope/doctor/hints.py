@@ -1,0 +1,166 @@
+"""Remedies as code, for the language or program at hand, and as settings with their present value beside them.
+
+``CODE[topic][runtime]`` is one line to write; the runtime ``""`` stands for C and everything unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tcpscope.doctor.look import Look
+from tcpscope.model.finding import Remedy
+from tcpscope.model.socket import Socket
+
+# fmt: off
+CODE: dict[str, dict[str, str]] = {
+    "close-on-eof": {
+        "": "recv() == 0 is the end of file: close(fd) there and on every error path; with epoll handle EPOLLRDHUP",
+        "cpython": "treat recv() == b'' as the end and close in all cases: 'with sock:' or try/finally; asyncio: writer.close(); await writer.wait_closed(); requests/httpx: 'with' around Session and Response, or read the body",
+        "jvm": "try-with-resources around Socket, Response and InputStream; Apache HttpClient: EntityUtils.consume() and evictExpiredConnections().evictIdleConnections(t) with t below the server's keep-alive; pools: testOnBorrow, maxIdleTime < the server's",
+        "go": "defer resp.Body.Close() and read the body to the end; servers: http.Server{ReadTimeout, IdleTimeout}; raw conns: close on io.EOF",
+        "node": "leave allowHalfOpen off, or call socket.end() on 'end'; http.Agent: keepAlive with a timeout below the server's; server.requestTimeout, server.keepAliveTimeout",
+        "ruby": "use the block form (TCPSocket.open {...}, Net::HTTP.start {...}) or ensure socket.close; pools: reaping_frequency",
+        "php": "fclose()/curl_close() on feof(); persistent connections: set a wait_timeout below the server's",
+        "dotnet": "'using' around TcpClient, HttpResponseMessage and Stream; SocketsHttpHandler.PooledConnectionIdleTimeout below the server's",
+        "nginx": "an upstream or client connection nginx keeps after EOF is usually one it cannot finish: check worker_connections, proxy_read_timeout, third-party modules",
+        "erlang": "handle {tcp_closed, Socket} in every state of the owning process and call gen_tcp:close/1",
+    },
+    "unblock-loop": {
+        "": "take a stack of every thread (gdb -p PID -batch -ex 'thread apply all bt'): look for the call that does not return",
+        "cpython": "py-spy dump --pid PID: look for a blocking call in the event loop (requests, time.sleep, a lock); move it to a thread or await it",
+        "jvm": "jstack PID (or jcmd PID Thread.print): look for the pool's threads all in the same lock, JDBC or HTTP call",
+        "go": "kill -QUIT PID in a test, or /debug/pprof/goroutine?debug=2: look for goroutines piled on one lock or channel",
+        "node": "look for synchronous work on the event loop: node --inspect, or kill -USR1 PID and take a CPU profile",
+        "ruby": "rbspy dump --pid PID: look for threads waiting on one lock or one outgoing call",
+        "postgresql": "select pid, wait_event_type, state from pg_stat_activity: look for waits and idle in transaction",
+        "nginx": "strace -p PID of the worker: look for blocking file reads (use aio threads) or a module that blocks",
+    },
+    "half-close": {
+        "": "after shutdown(SHUT_WR) read with a timeout (SO_RCVTIMEO or poll), then close(): an orphan ends after tcp_fin_timeout, a half-closed socket never",
+        "cpython": "after sock.shutdown(SHUT_WR): sock.settimeout(30), read to b'' and close in finally; asyncio: wait_for(reader.read(), 30) then writer.close()",
+        "jvm": "after shutdownOutput(): setSoTimeout(30_000), read to -1, then close() in try-with-resources",
+        "go": "after CloseWrite(): SetReadDeadline(time.Now().Add(30*time.Second)), io.Copy(io.Discard, conn), Close()",
+        "node": "after socket.end(): socket.setTimeout(30000, () => socket.destroy())",
+    },
+    "send-timeout": {
+        "": "setsockopt(TCP_USER_TIMEOUT, 15000): unacknowledged data fails after 15 s instead of 15 minutes",
+        "cpython": "sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15000)",
+        "jvm": "Netty: EpollChannelOption.TCP_USER_TIMEOUT; plain sockets: a write timeout of your own, then close()",
+        "go": "syscall.RawConn.Control: unix.SetsockoptInt(fd, IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 15000); SetWriteDeadline for back-pressure",
+        "node": "socket.setTimeout(15000) and destroy() in its handler (Node cannot set TCP_USER_TIMEOUT)",
+        "nginx": "send_timeout 15s; reset_timedout_connection on;",
+        "postgresql": "tcp_user_timeout = 15s (server), tcp_user_timeout=15000 in the connection string (libpq)",
+    },
+    "drain-then-close": {
+        "": "before close(): stop sending, wait for the queue with a limit, then SO_LINGER {1, 0} only for peers that do not read",
+        "nginx": "reset_timedout_connection on; send_timeout 15s;",
+        "haproxy": "timeout client-fin 10s; timeout server-fin 10s",
+    },
+    "connect-timeout": {
+        "": "set a connect timeout of 1 to 5 s (non-blocking connect + poll, or TCP_USER_TIMEOUT / TCP_SYNCNT before connect)",
+        "cpython": "socket.create_connection(addr, timeout=3); requests: timeout=(3, 30); asyncio: wait_for(open_connection(...), 3)",
+        "jvm": "socket.connect(addr, 3000); HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(3)); JDBC: connectTimeout",
+        "go": "net.Dialer{Timeout: 3 * time.Second}",
+        "node": "net.connect({..., signal: AbortSignal.timeout(3000)})",
+        "nginx": "proxy_connect_timeout 3s; proxy_next_upstream timeout error;",
+        "postgresql": "connect_timeout=3 in the connection string",
+    },
+    "accept-faster": {
+        "": "call accept() until EAGAIN at each wake-up and hand the work to threads; EPOLLEXCLUSIVE or SO_REUSEPORT with several workers",
+        "cpython": "do no work between accept() calls: more workers (gunicorn -w, uvicorn --workers), no blocking call in the event loop",
+        "jvm": "raise the acceptor's and worker threads (Tomcat maxThreads, Netty event loops); no blocking work on them",
+        "go": "Accept is rarely the limit: look at GOMAXPROCS, GC and descriptors",
+        "node": "move CPU work off the event loop (worker_threads) or run a cluster",
+        "nginx": "worker_processes auto; worker_connections above what is needed; multi_accept on; listen ... reuseport",
+        "postgresql": "a pooler (pgbouncer) before the postmaster, which forks for each connection",
+        "redis": "find the slow command (SLOWLOG GET): Redis accepts between commands",
+    },
+    "backlog": {
+        "": "listen(fd, 4096); the kernel takes the smaller of it and net.core.somaxconn, when listen() is called",
+        "cpython": "listen(4096); gunicorn --backlog 4096, uvicorn --backlog 4096; socketserver: request_queue_size = 4096 (its default is 5); asyncio: start_server(backlog=4096), default 100",
+        "jvm": "new ServerSocket(port, 4096) (default 50); Tomcat acceptCount=4096 (default 100); Netty SO_BACKLOG",
+        "go": "Go takes net.core.somaxconn itself: raise it and restart",
+        "node": "server.listen({port, backlog: 4096}) (default 511)",
+        "nginx": "listen 80 backlog=4096; (default 511), then restart, a reload keeps the old socket",
+        "redis": "tcp-backlog 4096 (default 511)",
+        "postgresql": "the backlog is min(2 x max_connections, somaxconn)",
+        "haproxy": "backlog 4096 in the frontend",
+        "apache": "ListenBacklog 4096 (default 511)",
+    },
+    "keepalive": {
+        "": "SO_KEEPALIVE with TCP_KEEPIDLE 60, TCP_KEEPINTVL 10, TCP_KEEPCNT 6 (a dead peer is noticed in 2 min), and an idle timeout of the application",
+        "cpython": "sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1); for option, value in ((TCP_KEEPIDLE, 60), (TCP_KEEPINTVL, 10), (TCP_KEEPCNT, 6)): sock.setsockopt(IPPROTO_TCP, option, value)",
+        "jvm": "setOption(SO_KEEPALIVE, true) and ExtendedSocketOptions.TCP_KEEPIDLE 60, TCP_KEEPINTERVAL 10, TCP_KEEPCOUNT 6 (Java 11)",
+        "go": "net.ListenConfig/Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 60*time.Second, Interval: 10*time.Second, Count: 6}}",
+        "node": "socket.setKeepAlive(true, 60000)",
+        "nginx": "listen 80 so_keepalive=60s:10s:6;",
+        "postgresql": "tcp_keepalives_idle = 60, tcp_keepalives_interval = 10, tcp_keepalives_count = 6",
+        "sshd": "ClientAliveInterval 60, ClientAliveCountMax 3",
+        "redis": "tcp-keepalive 60, timeout 3600",
+        "mysql": "wait_timeout = 3600; the server sets SO_KEEPALIVE, its times come from net.ipv4.tcp_keepalive_*",
+        "haproxy": "option clitcpka, option srvtcpka, clitcpka-idle 60s",
+    },
+    "pooling": {
+        "": "keep connections and reuse them (HTTP keep-alive, a pool); let the server close first",
+        "cpython": "one requests.Session / httpx.Client / aiohttp.ClientSession for the whole program, not one for each request",
+        "jvm": "one HttpClient with a pool (maxTotal, maxPerRoute), HikariCP for JDBC",
+        "go": "one http.Client; Transport.MaxIdleConnsPerHost above the concurrency (default 2); read bodies to the end",
+        "node": "new http.Agent({keepAlive: true, maxSockets: N})",
+        "nginx": "upstream { keepalive 64; } with proxy_http_version 1.1 and proxy_set_header Connection \"\"",
+        "php": "persistent connections or a local proxy that pools",
+        "haproxy": "http-reuse always",
+    },
+    "reuse-address": {
+        "": "setsockopt(SO_REUSEADDR, 1) before bind(), in the old program too: the old sockets must have had it",
+        "cpython": "sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1) before bind(); socketserver: allow_reuse_address = True; asyncio.start_server does it",
+        "jvm": "serverSocket.setReuseAddress(true) before bind(); it is the default on Linux",
+        "go": "the default of net.Listen",
+        "node": "the default of server.listen",
+    },
+    "read-faster": {
+        "": "read until EAGAIN at each wake-up; hand slow work to another thread with a bounded queue",
+        "cpython": "py-spy dump --pid PID: what is it doing instead of reading?",
+        "jvm": "jstack PID: what are the reading threads waiting for?",
+        "go": "/debug/pprof/goroutine?debug=2: what are the readers waiting for?",
+        "node": "stream.pause() without resume(), or a busy event loop",
+    },
+}
+# fmt: on
+
+
+def code(topic: str, runtime: str = "") -> Remedy:
+    """Return the line to write for a runtime (``""``: C and the unknown)."""
+    lines = CODE[topic]
+    return Remedy("code", lines.get(runtime, lines[""]))
+
+
+def code_for(look: Look, topic: str, sockets: Sequence[Socket]) -> tuple[Remedy, ...]:
+    """Return the lines for the runtimes of these sockets' owners, at most two."""
+    runtimes: list[str] = []
+    for socket in sockets:
+        runtime = look.runtime(socket)
+        if runtime not in runtimes:
+            runtimes.append(runtime)
+        if len(runtimes) == 2:
+            break
+    known = [runtime for runtime in runtimes if runtime in CODE[topic]] or [""]
+    return tuple(code(topic, runtime) for runtime in known)
+
+
+def sysctl(look: Look, name: str, value: str, why: str = "") -> Remedy:
+    """Return ``name = value`` with the present value beside it."""
+    now = look.snapshot.sysctls.get(name, "").strip()
+    if now and now.split() == value.split():
+        return Remedy("config", f"{name} = {now} already: leave it" + (f" ({why})" if why else ""))
+    present = f"now {' '.join(now.split())}" if now else "present value not known"
+    return Remedy("config", f"{name} = {value}    # {present}" + (f"; {why}" if why else ""))
+
+
+def command(text: str) -> Remedy:
+    """Return a command to type."""
+    return Remedy("command", text)
+
+
+def config(text: str) -> Remedy:
+    """Return a configuration line."""
+    return Remedy("config", text)
