@@ -1,0 +1,110 @@
+"""Personalities of the endpoint as data: ``RFC`` (to the letter), ``LINUX`` and ``FREEBSD`` (as measured).
+
+A profile holds every number and every choice RFC 9293 leaves open or real systems make otherwise; code never asks
+for a profile's name. Measured on Linux 6.18 and with the scripts of FreeBSD's TCP test suite.
+"""
+
+from __future__ import annotations
+
+from tcpscope.model.record import NamedTuple
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+
+
+class Profile(NamedTuple):
+    """Numbers and choices of one system; times in nanoseconds."""
+
+    name: str
+    # SYN and options
+    syn_layout: tuple[str, ...] = ("mss", "nop", "wscale", "nop", "nop", "timestamp", "sack_permitted", "eol")
+    timestamps: bool = True
+    sack: bool = True
+    window_scaling: bool = True
+    ecn: bool = False  #: ask for ECN on active open (RFC 3168); a peer's request is always granted
+    keeps_text_of_syn: bool = True  #: text on a SYN waits for ESTABLISHED instead of being sent again
+    repeats_syn_ack: bool = False  #: SYN again in SYN-RECEIVED is answered with SYN|ACK instead of ACK
+    silent_on_syn_ack_in_listen: bool = False
+    # buffers and windows
+    receive_buffer_bytes: int = 65535
+    send_buffer_bytes: int = 262144
+    initial_cwnd_segments: int = 10  #: RFC 6928
+    probe_octets: int = 1  #: zero-window probe with one new octet, or 0: none, numbered SND.UNA - 1
+    # acknowledgements
+    delayed_ack_ns: int = 200 * MS  #: MUST-40: below half a second
+    drops_untimed: bool = True  #: RFC 7323 §3.2: a segment without timestamps after negotiation is dropped
+    challenge_acks: int = 10  #: at most so many per ``challenge_period_ns`` (RFC 5961 §7)
+    challenge_period_ns: int = 5 * SECOND
+    exact_rst: bool = True  #: RFC 5961 §3
+    abort_with_ack: bool = False  #: the RST of ABORT carries ACK
+    # timers
+    initial_rto_ns: int = SECOND
+    min_rto_ns: int = SECOND  #: RFC 6298 §2.4
+    max_rto_ns: int = 60 * SECOND
+    clock_granularity_ns: int = MS
+    r1_retransmits: int = 3  #: SHLD-10
+    r2_ns: int = 5 * MINUTE  #: SHLD-11: at least 100 s
+    syn_r2_ns: int = 3 * MINUTE  #: MUST-23: at least 3 minutes
+    keepalive_idle_ns: int = 2 * 3600 * SECOND  #: MUST-28
+    keepalive_interval_ns: int = 75 * SECOND
+    keepalive_count: int = 9
+    msl_ns: int = 2 * MINUTE
+    fin_wait_2_ns: int = MINUTE  #: for an end whose program has closed both directions
+    push_override_ns: int = 200 * MS  #: SWS avoidance never holds data longer (§3.8.6.2.1)
+    # closing
+    repeats_fin_in_closing: bool = False  #: the FIN that crossed ours is answered with our FIN again
+    ignores_rst_in_time_wait: bool = False  #: RFC 1337
+    reopens_time_wait: bool = True  #: MAY-2, RFC 6191
+    acks_old_syn_in_time_wait: bool = False
+    # errors
+    hard_icmp_aborts: bool = True  #: also on a synchronized connection (SHLD-26); RFC 5927 advises against
+    congestion: str = "newreno"
+
+
+#: RFC 9293 and the RFCs it names, to the letter.
+RFC = Profile("rfc")
+
+#: Linux 6.18 with default sysctls.
+LINUX = Profile(
+    "linux",
+    syn_layout=("mss", "sack_permitted", "timestamp", "nop", "wscale"),
+    keeps_text_of_syn=False,
+    repeats_syn_ack=True,
+    receive_buffer_bytes=131072,
+    probe_octets=0,
+    delayed_ack_ns=40 * MS,
+    drops_untimed=False,
+    challenge_acks=1,
+    challenge_period_ns=500 * MS,
+    abort_with_ack=True,
+    min_rto_ns=200 * MS,
+    max_rto_ns=120 * SECOND,
+    r2_ns=924_600 * MS,
+    syn_r2_ns=131 * SECOND,
+    msl_ns=30 * SECOND,
+    acks_old_syn_in_time_wait=True,
+    hard_icmp_aborts=False,
+)
+
+#: FreeBSD with default sysctls.
+FREEBSD = Profile(
+    "freebsd",
+    syn_layout=("mss", "nop", "wscale", "sack_permitted", "timestamp"),
+    silent_on_syn_ack_in_listen=True,
+    receive_buffer_bytes=65536,
+    delayed_ack_ns=40 * MS,
+    drops_untimed=False,
+    abort_with_ack=True,
+    min_rto_ns=230 * MS,
+    max_rto_ns=64 * SECOND,
+    r2_ns=424 * SECOND,
+    syn_r2_ns=75 * SECOND,
+    keepalive_count=8,
+    msl_ns=30 * SECOND,
+    repeats_fin_in_closing=True,
+    ignores_rst_in_time_wait=True,
+)
+
+#: Profile by name, for options and scripts.
+PROFILES = {profile.name: profile for profile in (RFC, LINUX, FREEBSD)}

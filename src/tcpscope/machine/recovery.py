@@ -1,0 +1,231 @@
+"""What was lost and is to be sent again: the flight, the SACK scoreboard and the phases of recovery.
+
+The flight is the list of segments sent and not acknowledged, oldest first, without holes: it covers exactly
+``[SND.UNA, SND.NXT)``. Every entry holds its text, so that sending again needs no look into a buffer. A lost entry
+waits until :func:`next_lost` hands it out; ``pipe`` (RFC 6675 §3) is what is still believed to be on the way.
+
+RFC 5681 (fast retransmit), 6582 (NewReno without SACK), 6675 (SACK), 3042 (limited transmit falls out of ``pipe``),
+2883 (D-SACK). How much may be sent is :mod:`tcpscope.machine.congestion`'s business.
+"""
+
+from __future__ import annotations
+
+from tcpscope.machine.sequence import HALF, MASK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tcpscope.machine.tcb import Tcb
+
+OPEN, RECOVERY, LOSS = 0, 1, 2
+DUP_THRESHOLD = 3
+
+
+class Sent:
+    """One segment in flight: ``[seq, end)`` with its text and its SYN or FIN."""
+
+    __slots__ = ("end", "flags", "lost", "payload", "sacked", "sent_ns", "seq", "transmissions")
+
+    def __init__(self, seq: int, end: int, payload: bytes | memoryview, flags: int, sent_ns: int) -> None:
+        self.seq = seq
+        self.end = end
+        self.payload = payload
+        self.flags = flags
+        self.sent_ns = sent_ns
+        self.transmissions = 1
+        self.sacked = False
+        self.lost = False
+
+    @property
+    def size(self) -> int:
+        """Sequence numbers it covers."""
+        return (self.end - self.seq) & MASK
+
+
+class Recovery:
+    """Phase and counts of one connection; ``point`` is SND.NXT when the loss was noticed."""
+
+    __slots__ = ("dup_bytes", "lost_bytes", "must_send", "phase", "point", "sacked_bytes", "undo")
+
+    def __init__(self) -> None:
+        self.phase = OPEN
+        self.point = 0
+        self.sacked_bytes = 0
+        self.lost_bytes = 0  # lost and not yet sent again
+        self.dup_bytes = 0  # without SACK: what duplicate ACKs say has left the network
+        self.must_send = False  # the first segment of a recovery goes whatever the pipe says
+        self.undo: tuple[int, int] | None = None
+
+
+def pipe_bytes(tcb: Tcb) -> int:
+    """Return the octets believed to be on the way (RFC 6675 §4, SetPipe)."""
+    recovery = tcb.recovery
+    away = recovery.sacked_bytes + recovery.lost_bytes + recovery.dup_bytes
+    return max(0, ((tcb.snd_nxt - tcb.snd_una) & MASK) - away)
+
+
+def next_lost(tcb: Tcb) -> Sent | None:
+    """Return the first lost segment that waits to be sent again."""
+    if not tcb.recovery.lost_bytes:
+        return None
+    return next((sent for sent in tcb.flight if sent.lost), None)
+
+
+def mark_lost(tcb: Tcb, sent: Sent) -> None:
+    """Believe that ``sent`` is gone."""
+    if not sent.lost and not sent.sacked:
+        sent.lost = True
+        tcb.recovery.lost_bytes += sent.size
+
+
+def unmark_lost(tcb: Tcb, sent: Sent) -> None:
+    """Note that ``sent`` was sent again, or arrived after all."""
+    if sent.lost:
+        sent.lost = False
+        tcb.recovery.lost_bytes -= sent.size
+
+
+def split(tcb: Tcb, index: int, at_seq: int) -> None:
+    """Cut entry ``index`` of the flight in two at ``at_seq``; FIN stays with the second part."""
+    sent = tcb.flight[index]
+    first_bytes = (at_seq - sent.seq) & MASK
+    rest = Sent(at_seq, sent.end, memoryview(sent.payload)[first_bytes:], sent.flags, sent.sent_ns)
+    rest.transmissions, rest.sacked, rest.lost = sent.transmissions, sent.sacked, sent.lost
+    sent.payload = memoryview(sent.payload)[:first_bytes]
+    sent.end = at_seq
+    sent.flags &= ~0x09  # FIN and PSH belong to the end
+    tcb.flight.insert(index + 1, rest)
+
+
+def forget_acked(tcb: Tcb, ack: int) -> tuple[int, bool]:
+    """Drop what ``ack`` covers; return when the first of it was sent and whether Karn's rule forbids the sample."""
+    flight, recovery = tcb.flight, tcb.recovery
+    count, ambiguous = 0, False
+    sent_ns = flight[0].sent_ns
+    for sent in flight:
+        if (ack - sent.end) & MASK >= HALF:
+            break
+        count += 1
+        ambiguous |= sent.transmissions > 1 or sent.sacked
+        if sent.sacked:
+            recovery.sacked_bytes -= sent.size
+        elif sent.lost:
+            recovery.lost_bytes -= sent.size
+    del flight[:count]
+    if flight and flight[0].seq != ack:
+        split(tcb, 0, ack)
+        head = flight.pop(0)
+        ambiguous |= head.transmissions > 1
+        recovery.sacked_bytes -= head.size if head.sacked else 0
+        recovery.lost_bytes -= head.size if head.lost else 0
+    return sent_ns, ambiguous
+
+
+def mark_sacked(tcb: Tcb, blocks: tuple[tuple[int, int], ...]) -> int:
+    """Enter SACK blocks into the scoreboard; return how many octets are newly known to have arrived."""
+    fresh = 0
+    for left, right in blocks:
+        start, end = (left - tcb.snd_una) & MASK, (right - tcb.snd_una) & MASK
+        if not start < end <= tcb.flight_bytes:
+            continue  # D-SACK or nonsense: below SND.UNA, beyond SND.NXT or empty
+        fresh += _mark_block(tcb, left, right)
+    tcb.recovery.sacked_bytes += fresh
+    return fresh
+
+
+def _mark_block(tcb: Tcb, left: int, right: int) -> int:
+    fresh, index = 0, 0
+    while index < len(tcb.flight):
+        sent = tcb.flight[index]
+        if (sent.seq - right) & MASK < HALF:
+            break
+        if (sent.end - left - 1) & MASK < HALF and not sent.sacked:
+            if (left - sent.seq - 1) & MASK < HALF:
+                split(tcb, index, left)
+                index += 1
+                sent = tcb.flight[index]
+            if (sent.end - right - 1) & MASK < HALF:
+                split(tcb, index, right)
+            unmark_lost(tcb, sent)
+            sent.sacked = True
+            fresh += sent.size
+        index += 1
+    return fresh
+
+
+def on_ack(tcb: Tcb, acked_bytes: int, fresh_bytes: int, is_duplicate: bool) -> None:
+    """React to one acknowledgement: detect losses, enter or leave recovery, let the window grow."""
+    recovery = tcb.recovery
+    if recovery.phase != OPEN and acked_bytes and (tcb.snd_una - recovery.point) & MASK < HALF:
+        _leave(tcb)
+    if tcb.sack_ok:
+        if recovery.sacked_bytes and fresh_bytes | acked_bytes:
+            _detect_by_sack(tcb)
+    elif is_duplicate or acked_bytes:
+        _detect_by_duplicates(tcb, acked_bytes)
+    if recovery.lost_bytes and recovery.phase == OPEN:
+        _enter(tcb)
+
+
+def on_timeout(tcb: Tcb) -> None:
+    """Believe everything lost that was not SACKed (RFC 6298 §5.4, RFC 5681 §3.1, RFC 2018 §8)."""
+    recovery = tcb.recovery
+    if recovery.phase != LOSS or tcb.flight[0].transmissions == 1:
+        tcb.congestion.on_rto(tcb.flight_bytes, tcb.now_ns)
+    recovery.phase, recovery.point = LOSS, tcb.snd_nxt
+    recovery.dup_bytes = 0
+    tcb.dup_acks = 0
+    # Why: the receiver may have thrown away what it SACKed; an expired head says that it did.
+    if tcb.flight[0].sacked:
+        for sent in tcb.flight:
+            sent.sacked = False
+        recovery.sacked_bytes = 0
+    for sent in tcb.flight:
+        mark_lost(tcb, sent)
+    recovery.must_send = True
+
+
+def _enter(tcb: Tcb) -> None:
+    recovery = tcb.recovery
+    recovery.phase, recovery.point, recovery.must_send = RECOVERY, tcb.snd_nxt, True
+    recovery.undo = (tcb.congestion.cwnd_bytes, tcb.congestion.ssthresh_bytes)
+    tcb.congestion.on_loss(tcb.flight_bytes, tcb.now_ns)
+
+
+def _leave(tcb: Tcb) -> None:
+    recovery = tcb.recovery
+    if recovery.phase == RECOVERY:
+        tcb.congestion.after_recovery(tcb.now_ns)
+    recovery.phase, recovery.dup_bytes, recovery.must_send, recovery.undo = OPEN, 0, False, None
+
+
+def _detect_by_sack(tcb: Tcb) -> None:
+    """RFC 6675 §4, IsLost(): enough was SACKed above it. What was sent again is left to the timer."""
+    above, edges = 0, 0
+    limit = (DUP_THRESHOLD - 1) * tcb.mss_bytes
+    last_sacked = False
+    for sent in reversed(tcb.flight):
+        if sent.sacked:
+            above += sent.size
+            edges += not last_sacked
+        elif sent.transmissions == 1 and (above > limit or edges >= DUP_THRESHOLD):
+            mark_lost(tcb, sent)
+        last_sacked = sent.sacked
+
+
+def _detect_by_duplicates(tcb: Tcb, acked_bytes: int) -> None:
+    """RFC 5681 §3.2 and RFC 6582: three duplicates, then one hole per partial acknowledgement."""
+    recovery = tcb.recovery
+    if acked_bytes:
+        if recovery.phase == RECOVERY and tcb.flight:
+            recovery.dup_bytes = max(0, recovery.dup_bytes - acked_bytes + tcb.mss_bytes)
+            mark_lost(tcb, tcb.flight[0])
+            recovery.must_send = True
+        else:
+            recovery.dup_bytes = 0
+        return
+    if recovery.phase == LOSS:
+        return
+    recovery.dup_bytes = min(recovery.dup_bytes + tcb.mss_bytes, tcb.flight_bytes)
+    # RFC 6582 §3.2: duplicates for what was sent before the last recovery ended start no new one.
+    if tcb.dup_acks == DUP_THRESHOLD and recovery.phase == OPEN:
+        mark_lost(tcb, tcb.flight[0])
