@@ -229,16 +229,15 @@ def test_receive_after_both_fins_ends_the_file_and_after_close_is_refused(state)
 def test_state_is_assigned_in_one_function():
     """``take`` moves; a block is born CLOSED; nobody else writes a state."""
     folder = Path(tcpscope.machine.__file__).parent
-    found = []
-    for path in sorted(folder.glob("*.py")):
-        for function in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(function, ast.FunctionDef):
-                continue
-            for node in ast.walk(function):
-                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-                for target in targets:
-                    if isinstance(target, ast.Attribute) and target.attr in ("state", "_state"):
-                        found.append((path.name, function.name))
+    found = [
+        (path.name, function.name)
+        for path in sorted(folder.glob("*.py"))
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
+        if isinstance(target, ast.Attribute) and target.attr in ("state", "_state")
+    ]
     assert found == [("moves.py", "take"), ("tcb.py", "__init__")]
     assert "setattr" not in "".join(path.read_text() for path in folder.glob("*.py") if path.name != "tcb.py")
 
