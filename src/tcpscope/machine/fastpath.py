@@ -16,7 +16,7 @@ from tcpscope.model.state import State
 
 def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
     """Take ``segment`` when it is just the next one; say whether it was taken."""
-    seq, ack, flags, wnd, text, options, _, _ = segment
+    seq, ack, flags, wnd, text, options = segment[:6]
     if (
         tcb.state is not State.ESTABLISHED
         or flags & ~PSH != ACK
