@@ -77,7 +77,7 @@ def _width(text: str) -> int:
 
 
 def find_answer(text: str) -> Answer:
-    """Find the explanation of ``text``: sockets of this host, a finding, a counter, or a topic of the teacher.
+    """Find the explanation of ``text``: sockets of this host, a finding of the doctor, or a topic of the teacher.
 
     Raises ``UsageError`` with the nearest topics.
     """
@@ -87,7 +87,41 @@ def find_answer(text: str) -> Answer:
     chosen = _socket_choice(wanted)
     if chosen:
         return _explain_live(wanted, *chosen)
-    return explain_topic(wanted)
+    if wanted.lower() == "findings":
+        return _list_findings()
+    return _explain_finding(wanted) or explain_topic(wanted, _finding_ids())
+
+
+def _explain_finding(text: str) -> Answer | None:
+    from tcpscope.doctor.catalogue import CATALOGUE
+    from tcpscope.explain.findings import Illness, explain_finding
+
+    wanted = text.lower().removeprefix("finding ").strip().replace("_", "-").replace(" ", "-")
+    entry = CATALOGUE.get(wanted)
+    if entry is None:
+        return None
+    illness = Illness(entry.id, entry.title, entry.meaning, entry.needs, entry.verified, (), _scene_of_finding(entry.id))
+    return explain_finding(illness)
+
+
+def _scene_of_finding(name: str) -> str:
+    from tcpscope.lab.scene import load_scenes
+
+    scenes = [scene for scene in load_scenes().values() if scene.finding == name and scene.kind == "illness"]
+    return scenes[0].name if scenes else ""
+
+
+def _finding_ids() -> tuple[str, ...]:
+    from tcpscope.doctor.catalogue import CATALOGUE
+
+    return tuple(CATALOGUE)
+
+
+def _list_findings() -> Answer:
+    from tcpscope.doctor.catalogue import CATALOGUE
+    from tcpscope.explain.findings import explain_findings
+
+    return explain_findings(tuple((entry.id, entry.title) for entry in CATALOGUE.values()))
 
 
 def _socket_choice(text: str) -> tuple[str, int] | None:

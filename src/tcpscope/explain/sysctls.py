@@ -26,6 +26,7 @@ class Setting(NamedTuple):
 _NS, _HOST = "network namespace", "whole machine"
 _NEXT = "from its next use"
 _NEW = "new sockets"
+_HANDSHAKES = "new connections"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("net.ipv4.tcp_syn_retries", "6", _NS, "How often an unanswered SYN is repeated. With tcp_syn_linear_timeouts 4 this makes 131 s (measured 133.6 s).", _NEXT,
@@ -54,7 +55,7 @@ SETTINGS: tuple[Setting, ...] = (
             "Raise it when TCPTimeWaitOverflow grows.", "Lowering it to have fewer TIME_WAIT: it trades them for resets.", ("TIME_WAIT", "tw-bucket-overflow")),
     Setting("net.ipv4.tcp_syncookies", "1", _NS, "When the SYN queue is full, answer with a SYN cookie instead of dropping: no memory until the ACK comes.", "at once",
             "Keep 1, and keep timestamps on: without them cookie connections lose window scaling and SACK (measured).", "0: a flood then locks real clients out (measured: 7.1 s to connect instead of 0).", ("syn-flood", "SYN cookies")),
-    Setting("net.ipv4.tcp_max_syn_backlog", "2048 (depends on memory)", _NS, "With cookies off, limits handshakes per listener. With cookies on the limit is the listener's backlog.", "listen() from now on",
+    Setting("net.ipv4.tcp_max_syn_backlog", "2048 (depends on memory)", _NS, "With cookies off, limits handshakes per listener. With cookies on the limit is the listener's backlog.", "at once",
             "", "Raising only this: the listener's limit is min(backlog, somaxconn).", ("syn-flood", "net.core.somaxconn")),
     Setting("net.core.somaxconn", "4096 (128 before 5.4)", _NS, "Upper limit of the backlog that listen() may ask for.", "listen() from now on: a live listener keeps its backlog until it calls listen() again (measured 64, 64, 1000)",
             "Raise it together with the program's own backlog, then restart or re-listen.", "Raising it alone and waiting.", ("accept-queue-overflow", "accept queue")),
@@ -63,9 +64,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("net.ipv4.ip_local_port_range", "32768 60999", _NS, "Local ports for connect() without bind(): 28232 of them. With 60 s of TIME_WAIT that is 470 connections per second to one destination.", "at once",
             "Widen to 1024 65535 and reserve the ports of services with ip_local_reserved_ports.", "", ("ephemeral-port-exhaustion-timewait", "self-connect")),
     Setting("net.ipv4.ip_local_reserved_ports", "empty", _NS, "Ports that connect() must not take.", "at once", "Name every service port inside ip_local_port_range: 8080,9000-9010.", "", ("port-taken-by-outgoing", "self-connect")),
-    Setting("net.ipv4.tcp_timestamps", "1", _NS, "Timestamps (RFC 7323): protection against old segments, better RTT; needed by tcp_tw_reuse and for options with SYN cookies.", _NEW, "Keep 1.", "Switching it off to save 12 bytes.", ("net.ipv4.tcp_tw_reuse", "SYN cookies")),
-    Setting("net.ipv4.tcp_window_scaling", "1", _NS, "Windows above 64 KiB (RFC 7323).", _NEW, "Keep 1.", "", ()),
-    Setting("net.ipv4.tcp_sack", "1", _NS, "Selective acknowledgements (RFC 2018): lost segments are known one by one.", _NEW, "Keep 1.", "", ("packet-loss",)),
+    Setting("net.ipv4.tcp_timestamps", "1", _NS, "Timestamps (RFC 7323): protection against old segments, better RTT; needed by tcp_tw_reuse and for options with SYN cookies.", _HANDSHAKES, "Keep 1.", "Switching it off to save 12 bytes.", ("net.ipv4.tcp_tw_reuse", "SYN cookies")),
+    Setting("net.ipv4.tcp_window_scaling", "1", _NS, "Windows above 64 KiB (RFC 7323).", _HANDSHAKES, "Keep 1.", "", ()),
+    Setting("net.ipv4.tcp_sack", "1", _NS, "Selective acknowledgements (RFC 2018): lost segments are known one by one.", _HANDSHAKES, "Keep 1.", "", ("packet-loss",)),
     Setting("net.ipv4.tcp_mtu_probing", "0", _NS, "1 finds the path MTU by probing after a black hole is suspected.", _NEXT, "1 where ICMP is filtered (measured: 20000 bytes delivered after about 6 s; with 0 nothing in 12 s).", "", ("pmtu-blackhole",)),
     Setting("net.ipv4.tcp_rfc1337", "0", _NS, "1 ignores RST in TIME_WAIT (RFC 1337).", _NEXT, "", "", ("TIME_WAIT", "RST")),
     Setting("net.ipv4.tcp_invalid_ratelimit", "500 (ms)", _NS, "At most one answer per socket and interval to segments outside the window, challenge ACKs included.", "at once", "", "", ("challenge ACK",)),
@@ -77,7 +78,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("net.ipv4.tcp_wmem", "4096 16384 4194304", _NS, "Send buffer of a socket: least, first, most, in bytes.", _NEW, "", "", ("Send-Q",)),
     Setting("net.ipv4.tcp_max_orphans", "depends on memory", _HOST, "Limit of orphans; above it they are reset. The kernel counts bad ones two- or fourfold.", "at once", "About 64 KiB each in the worst case.", "Lowering it: connections are cut while they deliver their last bytes.", ("orphan", "too-many-orphans")),
     Setting("net.ipv4.tcp_migrate_req", "0", _NS, "1 hands the queue of a closed SO_REUSEPORT listener to its siblings.", "at once", "1 for restarts without resets.", "", ("listener-closed-with-queue",)),
-    Setting("net.ipv4.tcp_fastopen", "1 (client)", _NS, "TCP Fast Open: 1 client, 2 server; data in the SYN (RFC 7413).", _NEW, "", "", ()),
+    Setting("net.ipv4.tcp_fastopen", "1 (client)", _NS, "TCP Fast Open: 1 client, 2 server; data in the SYN (RFC 7413).", _HANDSHAKES, "", "", ()),
     Setting("net.ipv6.bindv6only", "0", _NS, "Default of IPV6_V6ONLY: 0 lets a socket on :: take IPv4 too.", _NEW, "", "", ("v6only", ":::22")),
     Setting("net.core.netdev_max_backlog", "1000", _NS, "Packets a CPU may queue between network card and stack.", "at once", "Raise it when the second column of /proc/net/softnet_stat grows.", "", ("softnet-drop",)),
     Setting("net.netfilter.nf_conntrack_max", "depends on memory", _HOST, "Connections the firewall can remember; the count is per namespace.", "at once", "Raise it, shorten the established timeout, or notrack for hot ports.", "", ("conntrack", "conntrack-table-full")),

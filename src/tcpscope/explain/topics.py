@@ -248,7 +248,7 @@ def unknown_topic(text: str, others: Collection[str] = ()) -> str:
 
 def explain_topics() -> Answer:
     """List what can be asked."""
-    lists = tuple((name, what) for name, (_, what) in LISTS.items())
+    lists = (*((name, what) for name, (_, what) in LISTS.items()), ("findings", "the illnesses the doctor looks for"))
     return Answer(
         "topics", "topics", "What can be explained", "Ask for one thing, or for a list of them.",
         (

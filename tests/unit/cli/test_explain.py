@@ -1,6 +1,7 @@
 """The commands explain and diagram, as typed."""
 
 import json
+import os
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -55,7 +56,6 @@ def test_explain_bad_width_is_exit_2(capsys):
 
 
 def test_explain_own_listener_names_this_process(capsys):
-    import os
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -67,6 +67,37 @@ def test_explain_own_listener_names_this_process(capsys):
     listener = next(one for one in by_port["sockets"] if one["state"] == "LISTEN")
     assert listener["processes"][0]["pid"] == os.getpid()
     assert port in {one["local"]["port"] for one in by_pid["sockets"]}
+
+
+def test_explain_close_wait_on_loopback_tells_unread_from_forgotten(capsys):
+    import socket
+
+    def server_end(port):
+        assert main(["explain", "--json", f":{port}"]) == 0
+        return next(one for one in json.loads(capsys.readouterr().out)["sockets"] if one["state"] == "CLOSE_WAIT")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        with accepted:
+            client.close()
+            assert "not read the end of file" in server_end(port)["why"]
+            assert accepted.recv(1) == b""
+            shown = server_end(port)
+    assert "has not closed" in shown["why"]
+    assert f"(pid {os.getpid()}): close it" in shown["acts_next"]
+    assert "for ever" in shown["what_comes"]
+
+
+def test_explain_finding_of_the_doctor_shows_where_it_appears(capsys):
+    pytest.importorskip("tcpscope.doctor.catalogue", reason="the doctor is not built yet")
+    assert main(["explain", "--json", "close-wait-leak"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["kind"], shown["finding"]) == ("finding", "close-wait-leak")
+    assert "CLOSE_WAIT" in shown["see_also"]
+    assert main(["explain", "close-wait-leek"]) == 2
+    assert "'close-wait-leak'" in capsys.readouterr().err
 
 
 def test_diagram_writes_svg_and_mermaid(tmp_path, capsys):

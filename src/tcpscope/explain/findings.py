@@ -1,0 +1,99 @@
+"""A finding of the doctor as a topic: what it means, in which states it shows, what it needs to be judged.
+
+The catalogue lives in the doctor's room, which this one does not know: its entries are handed in as :class:`Illness`.
+"""
+
+from __future__ import annotations
+
+from tcpscope.explain.answer import Answer, Grid, Section
+from tcpscope.explain.claims import CLAIMS
+from tcpscope.explain.states import PORTRAITS
+from tcpscope.explain.sysctls import SETTINGS
+from tcpscope.explain.timers import CLOCKS
+from tcpscope.machine.lifecycle import LIFE_ORDER
+from tcpscope.model.record import NamedTuple
+
+_NEEDS = {
+    "two-looks": "two looks, for rates",
+    "tcp_info": "tcp_info of the sockets",
+    "counters": "the kernel's counters",
+    "timers": "the timers of the sockets",
+    "backlog": "the backlog of listeners (sock_diag tells it, netstat does not)",
+    "owners": "the owners of the sockets (root, for other people's)",
+    "processes": "the processes and their descriptors",
+    "sysctls": "the kernel's settings",
+    "limits": "the kernel's limits",
+    "history": "earlier looks",
+    "firewall": "the firewall's rules",
+}
+
+
+class Illness(NamedTuple):
+    """One entry of the doctor's catalogue, in words; ``remedies`` are ``(kind, text)``, ``scene`` a lab scene."""
+
+    id: str
+    title: str
+    meaning: str
+    needs: tuple[str, ...] = ()
+    is_verified: bool = False
+    remedies: tuple[tuple[str, str], ...] = ()
+    scene: str = ""
+
+
+def explain_finding(illness: Illness) -> Answer:
+    """Explain one finding; where it shows is gathered from the states, timers, settings and claims that name it."""
+    sections = [
+        *_where(illness.id),
+        *_remedies(illness),
+        *_needs(illness),
+        Section("See it", commands=(f"tcpscope doctor --only {illness.id}",)),
+    ]
+    if illness.scene:
+        sections.append(Section("Make it", commands=(f"tcpscope lab run {illness.scene}",)))
+    meaning = f"{illness.title}: {illness.meaning}."
+    facts: dict[str, object] = {
+        "finding": illness.id,
+        "meaning": illness.meaning,
+        "needs": list(illness.needs),
+        "verified": illness.is_verified,
+        "remedies": [{"kind": kind, "text": text} for kind, text in illness.remedies],
+        "scene": illness.scene or None,
+    }
+    return Answer("finding", illness.id, f"Finding {illness.id}", meaning, tuple(sections), _see_also(illness.id), facts)
+
+
+def _where(name: str) -> tuple[Section, ...]:
+    rows = tuple(
+        (state.name, pile.when, pile.meaning)
+        for state in LIFE_ORDER
+        for pile in PORTRAITS[state].piles
+        if name in pile.findings
+    )
+    return (Section("Where it shows", grid=Grid(("state", "when", "meaning"), rows)),) if rows else ()
+
+
+def _remedies(illness: Illness) -> tuple[Section, ...]:
+    items = tuple(f"{kind}: {text}" for kind, text in illness.remedies)
+    return (Section("What to do", items=items),) if items else ()
+
+
+def _needs(illness: Illness) -> tuple[Section, ...]:
+    checked = "The illness was made for real on Linux 6.18 and found." if illness.is_verified else "Checked on constructed snapshots, not yet on a real illness."  # fmt: skip
+    items = tuple(_NEEDS.get(need, need) for need in illness.needs)
+    head = "To judge it the doctor needs:" if items else "The list of sockets is enough to judge it."
+    return (Section("What it needs", (checked, head), items),)
+
+
+def _see_also(name: str) -> tuple[str, ...]:
+    states = [state.name for state in LIFE_ORDER if any(name in pile.findings for pile in PORTRAITS[state].piles)]
+    clocks = [f"timer {clock.key}" for clock in CLOCKS if name in clock.see_also]
+    settings = [setting.name for setting in SETTINGS if name in setting.see_also]
+    claims = [f"claim {claim.id}" for claim in CLAIMS if name in claim.see_also]
+    return (*states, *clocks, *settings, *claims)
+
+
+def explain_findings(catalogue: tuple[tuple[str, str], ...]) -> Answer:
+    """List the findings of a catalogue of ``(id, title)``."""
+    section = Section("Findings", grid=Grid(("finding", "what is wrong"), catalogue))
+    facts = {"findings": [name for name, _ in catalogue]}
+    return Answer("findings", "findings", "Findings", f"{len(catalogue)} illnesses the doctor looks for.", (section,), (), facts)
