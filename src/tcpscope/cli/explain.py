@@ -100,7 +100,9 @@ def _explain_finding(text: str) -> Answer | None:
     entry = CATALOGUE.get(wanted)
     if entry is None:
         return None
-    illness = Illness(entry.id, entry.title, entry.meaning, entry.needs, entry.verified, (), _scene_of_finding(entry.id))
+    illness = Illness(
+        entry.id, entry.title, entry.meaning, entry.needs, entry.verified, (), _scene_of_finding(entry.id)
+    )
     return explain_finding(illness)
 
 

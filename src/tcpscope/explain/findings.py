@@ -46,7 +46,9 @@ def explain_finding(illness: Illness) -> Answer:
         *_where(illness.id),
         *_remedies(illness),
         *_needs(illness),
-        Section("See it", commands=(f"tcpscope doctor --only {illness.id}",)),
+        Section(
+            "See it, with what to change for the program at hand", commands=(f"tcpscope doctor --only {illness.id}",)
+        ),
     ]
     if illness.scene:
         sections.append(Section("Make it", commands=(f"tcpscope lab run {illness.scene}",)))
@@ -59,7 +61,9 @@ def explain_finding(illness: Illness) -> Answer:
         "remedies": [{"kind": kind, "text": text} for kind, text in illness.remedies],
         "scene": illness.scene or None,
     }
-    return Answer("finding", illness.id, f"Finding {illness.id}", meaning, tuple(sections), _see_also(illness.id), facts)
+    return Answer(
+        "finding", illness.id, f"Finding {illness.id}", meaning, tuple(sections), _see_also(illness.id), facts
+    )
 
 
 def _where(name: str) -> tuple[Section, ...]:
@@ -96,4 +100,6 @@ def explain_findings(catalogue: tuple[tuple[str, str], ...]) -> Answer:
     """List the findings of a catalogue of ``(id, title)``."""
     section = Section("Findings", grid=Grid(("finding", "what is wrong"), catalogue))
     facts = {"findings": [name for name, _ in catalogue]}
-    return Answer("findings", "findings", "Findings", f"{len(catalogue)} illnesses the doctor looks for.", (section,), (), facts)
+    return Answer(
+        "findings", "findings", "Findings", f"{len(catalogue)} illnesses the doctor looks for.", (section,), (), facts
+    )
