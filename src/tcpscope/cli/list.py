@@ -70,7 +70,22 @@ def _print_table(options: Options) -> None:
 
 
 def _print_bulk(listing: Listing, options: Options, colour: bool) -> bool:
-    return False
+    """Print from columns; ``False`` when that is not possible (no numpy, a damaged answer)."""
+    from tcpscope.live.columns import find_holders, load_numpy, read_columns
+
+    numpy, columns = load_numpy(), read_columns(listing)
+    if numpy is None or columns is None:
+        return False
+    if options.programs:
+        find_holders(listing, columns)
+    from tcpscope.views.bulk_table import iter_table
+
+    sys.stdout.flush()
+    for piece in iter_table(numpy, columns, header=not options.no_header, colour=colour):
+        sys.stdout.buffer.write(piece)
+    for note in listing.notes:
+        warn(note)
+    return True
 
 
 def write(text: str) -> None:

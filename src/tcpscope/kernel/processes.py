@@ -26,10 +26,11 @@ class Owners:
     """Holders by inode: ``holders[inode]`` is a list of ``(pid, fd)``, ``names[pid]`` the program's short name.
 
     ``refused`` counts the processes that we were not allowed to look at, ``with_sockets`` are those that hold any
-    socket at all; ``source`` says how it was found out, ``reason`` why no better way was taken.
+    socket at all; ``source`` says how it was found out, ``reason`` why no better way was taken. ``records`` are those
+    of the BPF iterator, for who joins them in bulk.
     """
 
-    __slots__ = ("holders", "names", "reason", "refused", "source", "with_sockets")
+    __slots__ = ("holders", "names", "reason", "records", "refused", "source", "with_sockets")
 
     def __init__(self, source: str = "none", reason: str = "") -> None:
         self.holders: dict[int, list[tuple[int, int]]] = {}
@@ -38,6 +39,7 @@ class Owners:
         self.with_sockets: list[int] = []
         self.source = source
         self.reason = reason
+        self.records = b""
 
 
 def scan_owners(wanted: Container[int], netns: int, *, sufficient: int = 0) -> Owners:

@@ -14,8 +14,6 @@ from tcpscope.kernel.netlink import count_damaged, open_netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from tcpscope.kernel.processes import Owners
     from tcpscope.model.row import Row
 
@@ -56,13 +54,19 @@ class Listing:
 
     def find_owners(self, inodes: set[int]) -> None:
         """Find the holders of these inodes; notes what could not be seen."""
-        self.owners = owners = _find_owners(inodes, len(inodes), self.netns)
-        if owners.reason:
-            self.notes.append(owners.reason)
-        self.unseen = sum(1 for inode in inodes if inode not in owners.holders)
-        if self.unseen:
-            what = "1 socket has" if self.unseen == 1 else f"{self.unseen} sockets have"
-            self.notes.append(f"{what} no visible owner: {_why_unseen(owners.refused)}.")
+        self.owners = _find_owners(inodes, self.netns)
+        self.note_unseen(sum(1 for inode in inodes if inode not in self.owners.holders))
+
+    def note_unseen(self, unseen: int) -> None:
+        """Say how owners were found if not in the best way, and how many sockets have none that can be seen."""
+        if self.owners is None:
+            return
+        if self.owners.reason:
+            self.notes.append(self.owners.reason)
+        self.unseen = unseen
+        if unseen:
+            what = "1 socket has" if unseen == 1 else f"{unseen} sockets have"
+            self.notes.append(f"{what} no visible owner: {_why_unseen(self.owners.refused)}.")
 
 
 def own_netns() -> int:
@@ -128,11 +132,44 @@ def _fall_back(listing: Listing, proto: int, family: int, states: int, error: OS
     )
 
 
-def _find_owners(wanted: Container[int], count: int, netns: int) -> Owners:
-    """Find the holders of ``count`` inodes of namespace ``netns``: by BPF when there are many, else in ``/proc``."""
+def _find_owners(wanted: set[int], netns: int) -> Owners:
+    """Find the holders of these inodes of namespace ``netns``: by BPF when there are many, else in ``/proc``."""
+    owners, reason = read_owner_records() if len(wanted) >= _MANY else (None, "")
+    if owners is not None:
+        _index_records(owners, wanted)
+        return owners
     from tcpscope.kernel.processes import scan_owners
 
-    return scan_owners(wanted, netns, sufficient=count)
+    owners = scan_owners(wanted, netns, sufficient=len(wanted))
+    owners.reason = reason
+    return owners
+
+
+def read_owner_records() -> tuple[Owners | None, str]:
+    """Ask the BPF iterator for the holders of every socket of this host; ``None`` and why when it is refused."""
+    from tcpscope.kernel.processes import Owners
+
+    try:
+        from tcpscope.kernel.bpf.socket_owners import read_socket_owners
+        from tcpscope.model.errors import TcpscopeError
+    except ImportError as error:
+        return None, f"Owners come from /proc (BPF: {error})."
+    try:
+        owners = Owners("bpf")
+        owners.records = read_socket_owners()
+    except (TcpscopeError, OSError) as error:
+        return None, f"Owners come from /proc, which is slower (BPF: {error})."
+    return owners, ""
+
+
+def _index_records(owners: Owners, wanted: set[int]) -> None:
+    from tcpscope.kernel.bpf.socket_owners import owners_by_inode
+
+    for inode, held in owners_by_inode(owners.records).items():
+        if inode in wanted:
+            owners.holders[inode] = [(pid, fd) for pid, fd, _ in held]
+            owners.names.update((pid, name) for pid, _, name in held)
+    owners.with_sockets = list(owners.names)
 
 
 def _why_unseen(refused: int) -> str:

@@ -10,3 +10,49 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Row = tuple[int, int, int, int, int, int, int, bytes, bytes, int, int, int, int, int, int, int, bytes]
+
+
+class SocketColumns:
+    """Sockets as arrays, one entry each, in the order of the listing; see the fields of ``Row`` for their meaning.
+
+    ``source`` and ``remote`` are four words of 32 bits as the kernel sent them (network order). ``data`` is the whole
+    answer and ``offsets`` where each socket's message starts in it. ``holders[i]`` is an index into ``holder_sets``
+    (tuples of process ids), or -1; it is ``None`` when holders were not asked for.
+    """
+
+    __slots__ = (
+        "data",
+        "dport",
+        "family",
+        "holder_sets",
+        "holders",
+        "inode",
+        "names",
+        "offsets",
+        "proto",
+        "recv_q",
+        "remote",
+        "send_q",
+        "source",
+        "sport",
+        "state",
+    )
+
+    if TYPE_CHECKING:
+        from typing import Any
+
+        data: bytes
+        offsets: Any
+        proto: Any
+        family: Any
+        state: Any
+        sport: Any
+        dport: Any
+        source: Any
+        remote: Any
+        recv_q: Any
+        send_q: Any
+        inode: Any
+        holders: Any
+        holder_sets: list[tuple[int, ...]]
+        names: dict[int, str]

@@ -1,8 +1,9 @@
 """netstat's table straight from rows of sock_diag or procfs: the quick path of ``tcpscope list``.
 
-Columns, widths and padding are netstat's (``Proto`` left 5, queues right 6, addresses left 23 or the widest, state
-left 11, program left 20). :mod:`tcpscope.views.bulk_table` writes the same bytes from columns, and
-:mod:`tcpscope.views.socket_table` from words; a test compares the three.
+Columns, widths and padding are netstat's (``Proto`` left 5, queues right 6, addresses left 23, state left 11, program
+left 20), but queues and addresses are as wide as the widest, so that columns stay columns.
+:mod:`tcpscope.views.bulk_table` writes the same bytes from columns, and :mod:`tcpscope.views.socket_table` from words;
+a test compares the three.
 
 Nothing is imported here that start-up would pay for.
 """
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from tcpscope.model.row import Row
 
-ADDRESS_WIDTH, PROGRAM_WIDTH, STATE_WIDTH = 23, 20, 11
+QUEUE_WIDTH, ADDRESS_WIDTH, PROGRAM_WIDTH, STATE_WIDTH = 6, 23, 20, 11
 PROGRAM_TITLE = "PID/Program name"
 
 TCP, UDP, AF_INET, AF_INET6 = 6, 17, 2, 10
@@ -54,13 +55,19 @@ def render_rows(
     """Render rows as a table; ``holders`` is ``None`` without the program column."""
     local = [spell_endpoint(row[1], row[7], row[5]) for row in rows]
     remote = [spell_endpoint(row[1], row[8], row[6]) for row in rows]
-    local_width, remote_width = _width(local), _width(remote)
+    widths = (
+        queue_width(max((row[12] for row in rows), default=0)),
+        queue_width(max((row[13] for row in rows), default=0)),
+        _width(local),
+        _width(remote),
+    )
+    recv_width, send_width, local_width, remote_width = widths
     states = spell_states(colour)
-    lines = [header_line(local_width, remote_width, holders is not None)] if header else []
+    lines = [header_line(widths, holders is not None)] if header else []
     for row, here, there in zip(rows, local, remote, strict=True):
         proto, state = row[0], row[2]
         line = (
-            f"{PROTO_NAMES[proto, row[1]]:<5} {row[12]:>6} {row[13]:>6} "
+            f"{PROTO_NAMES[proto, row[1]]:<5} {row[12]:>{recv_width}} {row[13]:>{send_width}} "
             f"{here:<{local_width}} {there:<{remote_width}} {states[proto][state]}"
         )
         if holders is not None:
@@ -70,10 +77,17 @@ def render_rows(
     return "\n".join(lines)
 
 
-def header_line(local_width: int, remote_width: int, programs: bool) -> str:
-    """Spell netstat's header for these widths."""
-    line = f"Proto Recv-Q Send-Q {'Local Address':<{local_width}} {'Foreign Address':<{remote_width}} {'State':<11}"
+def header_line(widths: tuple[int, int, int, int], programs: bool) -> str:
+    """Spell netstat's header for these widths (receive queue, send queue, local, remote address)."""
+    recv, send, local, remote = widths
+    line = f"Proto {'Recv-Q':>{recv}} {'Send-Q':>{send}} {'Local Address':<{local}} {'Foreign Address':<{remote}}"
+    line += f" {'State':<{STATE_WIDTH}}"
     return f"{line} {PROGRAM_TITLE:<{PROGRAM_WIDTH}}" if programs else line
+
+
+def queue_width(largest: int) -> int:
+    """How wide the column of a queue is: netstat's six, or as many digits as the fullest has."""
+    return max(QUEUE_WIDTH, len(str(largest)))
 
 
 def spell_states(colour: bool) -> dict[int, tuple[str, ...]]:
