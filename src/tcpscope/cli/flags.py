@@ -34,8 +34,15 @@ EPILOG = """examples:
   tcpscope list -tan --sort -recv-q -o +age  the fullest receive queues first, with the time in the state
   tcpscope list -tanpie --json | jq .        everything the kernel tells
   tcpscope list -tan --netns web --watch 1   another network namespace, again and again
+  tcpscope list -tnp state close-wait        in one state
+  tcpscope list -tn 'dport = :443 and rtt > 50ms'
 
-Without -a and -l connected sockets are listed, as netstat does. Addresses and ports stay numbers unless -r is given.
+FILTER is an expression as ss understands it: state time-wait, exclude listening, sport = :443, dst 10.0.0.0/8,
+src [::1]:22, not, and, or, parentheses, autobound; besides: pid comm uid netns age rtt recv-q send-q (age > 10m,
+rtt > 50ms, recv-q > 0, comm nginx, uid root), and :443 for either port.
+
+Without -a, -l and states in FILTER connected sockets are listed, as netstat does. Addresses and ports stay numbers
+unless -r is given.
 """
 
 
@@ -165,5 +172,3 @@ def check_output_options(options: Options) -> None:
         raise UsageError("--netns and --all-namespaces exclude each other")
     if options.watch is not None and not 0.05 <= options.watch <= 86_400:
         raise UsageError(f"--watch {options.watch:g}: between 0.05 and 86400 seconds")
-    if options.filter:
-        raise UsageError(f"filters are not there yet ({' '.join(options.filter)!r})")

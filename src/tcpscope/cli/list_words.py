@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcpscope.cli.filtering import Selection, read_selection
 from tcpscope.cli.flags import Options
 from tcpscope.cli.list import is_coloured, select, warn, write
 from tcpscope.live.sockets import read_all_namespaces, read_sockets
@@ -23,12 +24,13 @@ _NEED_OWNERS = frozenset(("program", "pid", "comm", "fd"))
 def run_words(options: Options) -> int:
     """Run ``tcpscope list`` by words, once or again and again."""
     columns = _columns(options)
+    selection = read_selection(options.filter)
     if options.watch is None:
-        _print_once(options, columns)
+        _print_once(options, columns, selection)
         return 0
     from tcpscope.cli.watch import watch
 
-    return watch(lambda: _print_once(options, columns), options.watch)
+    return watch(lambda: _print_once(options, columns, selection), options.watch)
 
 
 def _columns(options: Options) -> list[str]:
@@ -48,8 +50,8 @@ def _columns(options: Options) -> list[str]:
         raise UsageError(str(error)) from error
 
 
-def _print_once(options: Options, columns: list[str]) -> None:
-    sockets, coverage, labels = _read(options, columns)
+def _print_once(options: Options, columns: list[str], selection: Selection | None) -> None:
+    sockets, coverage, labels = _read(options, columns, selection)
     if options.sort:
         sockets = socket_table.sort_sockets(sockets, options.sort)
     if options.json:
@@ -70,14 +72,33 @@ def _print_once(options: Options, columns: list[str]) -> None:
         warn(note)
 
 
-def _read(options: Options, columns: list[str]) -> tuple[list[Socket], Coverage, dict[int, str]]:
+def _read(
+    options: Options, columns: list[str], selection: Selection | None
+) -> tuple[list[Socket], Coverage, dict[int, str]]:
     tcp, udp, family = select(options)
     wanted = {*columns, (options.sort or "").lstrip("+-")}
     detail = options.json or options.info or options.extend or bool(_NEED_DETAIL & wanted)
     owners = options.json or options.programs or bool(_NEED_OWNERS & wanted)
+    matches, bytecode = None, b""
+    if selection is not None:
+        matches, bytecode = selection.matches, selection.bytecode
+        detail, owners = detail or selection.needs_detail, owners or selection.needs_owners
+        if selection.states is not None:
+            tcp, udp = selection.states if tcp else 0, selection.states if udp else 0
     if options.all_namespaces:
-        return read_all_namespaces(tcp=tcp, udp=udp, family=family, detail=detail, owners=owners)
-    sockets, coverage = read_sockets(tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, netns=options.netns)
+        return read_all_namespaces(
+            tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, select=matches, bytecode=bytecode
+        )
+    sockets, coverage = read_sockets(
+        tcp=tcp,
+        udp=udp,
+        family=family,
+        detail=detail,
+        owners=owners,
+        netns=options.netns,
+        select=matches,
+        bytecode=bytecode,
+    )
     return sockets, coverage, {}
 
 

@@ -1,0 +1,61 @@
+"""A FILTER on the command line: what of it the kernel judges, what we judge, and what must be read for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tcpscope.filters import expression as ex
+from tcpscope.filters.match import compile_filter
+from tcpscope.filters.parse import parse_filter
+from tcpscope.kernel.diag_bytecode import compile_bytecode
+from tcpscope.kernel.names import read_names
+from tcpscope.model.record import NamedTuple
+from tcpscope.model.socket import Socket
+from tcpscope.model.state import State
+
+_DETAIL_FIELDS = frozenset(("age", "rtt"))
+
+
+class Selection(NamedTuple):
+    """A filter in its parts: a mask of kernel states (``None``: not said), bytecode for the kernel, the whole test."""
+
+    states: int | None
+    bytecode: bytes
+    matches: Callable[[Socket], bool]
+    needs_owners: bool
+    needs_detail: bool
+
+
+def read_selection(words: Sequence[str]) -> Selection | None:
+    """Read the FILTER words of a command line; ``None`` when there are none. Raises ``UsageError``."""
+    if not words:
+        return None
+    found = parse_filter(words, read_names())
+    parts = list(_parts(found.expression))
+    fields = {part.field for part in parts if isinstance(part, ex.Quantity)}
+    return Selection(
+        states=None if found.states is None else _mask(found.states),
+        bytecode=compile_bytecode(found.expression) or b"",
+        matches=compile_filter(found),
+        needs_owners="pid" in fields or any(isinstance(part, ex.Command) for part in parts),
+        needs_detail=bool(fields & _DETAIL_FIELDS) or any(isinstance(part, (ex.Cgroup, ex.Mark)) for part in parts),
+    )
+
+
+def _mask(states: frozenset[State]) -> int:
+    mask = sum(1 << state for state in states)
+    return mask | 1 << 12 if State.SYN_RECEIVED in states else mask  # Linux: request sockets are state 12
+
+
+def _parts(found: ex.Expression | None) -> list[ex.Expression]:
+    waiting: list[ex.Expression] = [found] if found is not None else []
+    parts: list[ex.Expression] = []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ex.And, ex.Or)):
+            waiting += (node.left, node.right)
+        elif isinstance(node, ex.Not):
+            waiting.append(node.inner)
+        else:
+            parts.append(node)
+    return parts
