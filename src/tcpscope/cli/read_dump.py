@@ -1,0 +1,90 @@
+"""``tcpscope read`` for a dump: what somebody's netstat, ss or lsof showed, with the doctor's remarks."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from tcpscope.cli.filtering import Selection
+from tcpscope.cli.list import is_coloured, write
+from tcpscope.doctor import diagnose
+from tcpscope.dumps.read import read_dumps, with_ages
+from tcpscope.model.finding import Finding
+from tcpscope.model.snapshot import Snapshot
+from tcpscope.model.state import State
+from tcpscope.views import socket_table
+
+_USUAL = (*socket_table.USUAL, "program")
+
+
+def read_looks(paths: Sequence[str]) -> list[Snapshot]:
+    """Read the looks of all files, oldest first; ages are bounds from look to look of the same sockets."""
+    looks = sorted((look for path in paths for look in read_dumps(path)), key=lambda look: look.taken_ns)
+    for place in range(1, len(looks)):
+        looks[place] = with_ages(looks[place - 1], looks[place])
+    return looks
+
+
+def print_looks(
+    looks: Sequence[Snapshot],
+    selection: Selection | None,
+    *,
+    names: str = "netstat",
+    columns: str | None = None,
+    sort: str | None = None,
+    color: str = "auto",
+    header: bool = True,
+) -> None:
+    """Print every look as a table, counts first, remarks last."""
+    chosen = socket_table.choose_columns(columns, list(_USUAL))
+    style = socket_table.Style(names)
+    for place, look in enumerate(looks):
+        sockets = [one for one in look.sockets if selection is None or selection.matches(one)]
+        if sort:
+            sockets = socket_table.sort_sockets(sockets, sort)
+        write(_heading(place, len(looks), look, names))
+        write(
+            socket_table.render_sockets(
+                sockets, chosen, style, header=header, colour=is_coloured(color), info=False, extend=False
+            )
+        )
+        for note in look.coverage.notes:
+            print(f"tcpscope: {note}", file=sys.stderr)
+        for finding in _findings(looks, place):
+            write(f"\n{finding.severity.name:<8} {finding.title}  [{finding.id}]\n")
+        write("\n" if place + 1 < len(looks) else "")
+
+
+def looks_object(looks: Sequence[Snapshot], selection: Selection | None) -> dict[str, object]:
+    """Return the object of the public contract: the last look's sockets, and all looks when there are several."""
+    objects = [_look_object(look, selection) for look in looks]
+    whole: dict[str, object] = {"schema": "tcpscope.read/1", "kind": "dump", **objects[-1]}
+    if len(objects) > 1:
+        whole["looks"] = objects
+    return whole
+
+
+def _look_object(look: Snapshot, selection: Selection | None) -> dict[str, object]:
+    return {
+        "taken_ns": look.taken_ns,
+        "system": look.host.system,
+        "coverage": look.coverage._asdict(),
+        "counters": dict(look.counters),
+        "sockets": [
+            socket_table.socket_object(one) for one in look.sockets if selection is None or selection.matches(one)
+        ],
+    }
+
+
+def _heading(place: int, total: int, look: Snapshot, names: str) -> str:
+    counts = Counter(socket.state for socket in look.sockets if socket.proto == "tcp")
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    spelled = ", ".join(f"{count} {State(state).spell(names)}" for state, count in ordered)
+    which = f"look {place + 1} of {total}: " if total > 1 else ""
+    return f"{which}{look.coverage.listing or 'counters'}, {len(look.sockets)} sockets: {spelled or 'no TCP'}\n\n"
+
+
+def _findings(looks: Sequence[Snapshot], place: int) -> list[Finding]:
+    previous = looks[place - 1] if place else None
+    return diagnose(looks[place], previous)
