@@ -113,9 +113,7 @@ def classify_code(
             if not _is_acceptable(seq, 1, rcv_nxt, rcv_wnd):
                 return E_SEGMENT_UNACCEPTABLE
         return E_SYN_IN_SYNCHRONIZED
-    return _classify_rest(
-        state, flags, seq, ack, text_bytes, snd_una, rcv_nxt, rcv_wnd, has_fin, snd_fin, is_new_ack
-    )
+    return _classify_rest(state, flags, seq, ack, text_bytes, snd_una, rcv_nxt, rcv_wnd, has_fin, snd_fin, is_new_ack)
 
 
 def _classify_rest(

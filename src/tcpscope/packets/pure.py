@@ -141,13 +141,19 @@ class Connection:
         if sight.flags & (SYN | RST) != SYN or sender is receiver:
             return False
         if sight.flags & ACK:
-            syn = self.pending_syn
-            return syn is not None and syn.src == sight.dst and syn.sport == sight.dport and _is(syn.seq + 1, sight.ack)
+            return self.is_answered_by(sight)
         if sender.isn == sight.seq:
             return False
         if sender.state == LISTEN and sender.isn < 0 and receiver.state == SYN_SENT:
             return False
         return receiver.state in (*_UNSYNCHRONIZED, TIME_WAIT)
+
+    def is_answered_by(self, sight: Sight) -> bool:
+        """Whether a SYN|ACK answers the SYN that was seen on the live connection."""
+        syn = self.pending_syn
+        if syn is None or not sight.flags & ACK or self.halves[0] is self.halves[1]:
+            return False
+        return (syn.src, syn.sport) == (sight.dst, sight.dport) and _is(syn.seq + 1, sight.ack)
 
     def is_over(self) -> bool:
         """Whether nothing more is to come but stragglers: both ends finished, or never synchronized."""
@@ -267,9 +273,9 @@ class Connection:
             self._prove_by_ack(sender, receiver, sight)
         if sight.flags & FIN:
             self._see_fin(sender, receiver, sight)
-            una = receiver.fin if una >= 0 and receiver.fin >= 0 and una == (receiver.fin + 1) & MASK and (
-                receiver.state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
-            ) else una  # fmt: skip
+        awaits = receiver.state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
+        if awaits and receiver.fin >= 0 and una == (receiver.fin + 1) & MASK:
+            una = receiver.fin  # Why: the ACK of its FIN came before, but in a segment it could not take
         if receiver.state not in (CLOSED, LISTEN):
             self._receive(sender, receiver, sight, una)
 
@@ -322,7 +328,7 @@ class Connection:
             sender.nxt = end
         if not sight.flags & ACK:
             return
-        if receiver.nxt < 0 or _is_a_gap(sight.ack, receiver.nxt):
+        if receiver.nxt < 0 or (receiver.state not in _UNSYNCHRONIZED and _is_a_gap(sight.ack, receiver.nxt)):
             receiver.nxt = sight.ack  # what it acknowledges was not captured
         if 0 <= (receiver.nxt - sight.ack) & MASK < HALF:
             if sender.acked < 0 or (sight.ack - sender.acked) & MASK < HALF:
@@ -346,7 +352,9 @@ class Connection:
         if sender.fin < 0:
             sender.fin = (sight.seq + sight.text_bytes) & MASK
             self.move(sender, Event.CLOSE, SEEN, sight, sender.last_ns, sight.t_ns)
-        elif self.last_assumption(sender)[0] == Event.ACK_OF_FIN and sender.fin == (sight.seq + sight.text_bytes) & MASK:
+        elif (
+            self.last_assumption(sender)[0] == Event.ACK_OF_FIN and sender.fin == (sight.seq + sight.text_bytes) & MASK
+        ):
             self.take_back(sender)  # it repeats its FIN: the ACK of it did not arrive
             receiver.acked = sender.fin
 
@@ -456,12 +464,14 @@ class PureEngine:
         self.flows: list[tuple[Sight, int]] = []
         self._open: dict[tuple[bytes, int, bytes, int], Connection] = {}
 
-    def see(self, sight: Sight) -> Connection:
-        """Take in one packet; return its connection."""
+    def see(self, sight: Sight) -> Connection | None:
+        """Take in one packet; return its connection (``None`` for an ICMP error about an unknown one)."""
         source, target = (sight.src, sight.sport), (sight.dst, sight.dport)
         end = 0 if source <= target else 1
         key = (*source, *target) if end == 0 else (*target, *source)
         known = self._open.get(key)
+        if known is None and sight.kind != TCP:
+            return None
         if known is None or known.opens_another(sight, end):
             previous, known = known, Connection(len(self.connections), source == target)
             self.connections.append(known)
@@ -478,15 +488,12 @@ class PureEngine:
         if previous.halves[answerer].state == TIME_WAIT:
             half = known.halves[answerer]
             half.state, half.opened = TIME_WAIT, Guard.REOPENED
-        syn = previous.pending_syn
-        if sight.flags & ACK and syn is not None and _is(syn.seq + 1, sight.ack):
-            known.see(syn, syn_end)
+        if previous.is_answered_by(sight) and previous.pending_syn is not None:
+            known.see(previous.pending_syn, syn_end)
 
     def rows(self) -> list[TransitionRow]:
         """All transitions that stand, by connection and packet."""
-        return [
-            TransitionRow(*row) for known in self.connections for row in known.rows if row[6] != RETRACTED
-        ]
+        return [TransitionRow(*row) for known in self.connections for row in known.rows if row[6] != RETRACTED]
 
 
 def _is(number: int, other: int) -> bool:

@@ -1,0 +1,74 @@
+"""The book an engine fills: rows of flows, the log of transitions, what was skipped. No judgement, no prose.
+
+The interpreted engine fills lists, the compiled one arrays; both are read through the same methods, one row at a time.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.packets import step
+from tcpscope.packets.rows import RETRACTED, TransitionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+
+class Ledger:
+    """Everything an engine found in one capture.
+
+    ``flows``, ``quads`` and ``extras`` are rows as :mod:`tcpscope.packets.step` lays them out; ``keys`` addresses
+    and ports, the lower end first; ``log`` transitions, :data:`~tcpscope.packets.step.LOG_WORDS` integers each.
+    """
+
+    def __init__(self) -> None:
+        self.flows: Any = []
+        self.quads: Any = []
+        self.keys: Any = []
+        self.extras: Any = [[0] * step.EXTRA_WORDS]
+        self.log: Any = array("q")
+        self.packets = 0
+        self.skipped: dict[int, int] = {}
+        self.first_ns = -1
+        self.last_ns = -1
+        self._rows_of: dict[int, list[int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.flows)
+
+    def note_times(self, times: Iterable[int]) -> None:
+        """Widen the span of the capture."""
+        low, high = min(times), max(times)
+        self.first_ns = low if self.first_ns < 0 else min(self.first_ns, low)
+        self.last_ns = max(self.last_ns, high)
+
+    def flow(self, serial: int) -> tuple[list[int], list[int], list[int], bytes]:
+        """Return one connection's rows as lists: 32-bit words, 64-bit words, trouble, and its key."""
+        f = [int(word) & step.M for word in self.flows[serial]]
+        extra = [int(word) for word in self.extras[f[step.EXTRA]]]
+        return f, [int(word) for word in self.quads[serial]], extra, bytes(self.keys[serial])
+
+    def rows(self) -> Iterator[TransitionRow]:
+        """Yield all transitions that stand, in the order in which the engine found them."""
+        for at in range(0, len(self.log), step.LOG_WORDS):
+            row = self._row(at)
+            if row.basis != RETRACTED:
+                yield row
+
+    def rows_of(self, serial: int) -> list[TransitionRow]:
+        """Return the transitions of one connection that stand, in order."""
+        if self._rows_of is None:
+            self._rows_of = {}
+            for at in range(0, len(self.log), step.LOG_WORDS):
+                self._rows_of.setdefault(int(self.log[at]) >> 20, []).append(at)
+        rows = (self._row(at) for at in self._rows_of.get(serial, ()))
+        return [row for row in rows if row.basis != RETRACTED]
+
+    def _row(self, at: int) -> TransitionRow:
+        what, packet, t_ns, earliest, latest = (int(word) for word in self.log[at : at + step.LOG_WORDS])
+        return TransitionRow(
+            what >> 20, packet, what >> 17 & 1, what >> 12 & 15, what & 0xFF, what >> 8 & 15, what >> 18 & 3,
+            t_ns, earliest, latest,
+        )  # fmt: skip

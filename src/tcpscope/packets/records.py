@@ -1,0 +1,244 @@
+"""From the rows of a ledger to :class:`~tcpscope.model.connection.Connection`: roles, names, times. Built on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tcpscope.machine.compiled import GUARD_SETS
+from tcpscope.machine.lifecycle import find_row
+from tcpscope.model.address import Endpoint, Flow
+from tcpscope.model.connection import Connection, Direction
+from tcpscope.model.event import Event
+from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.model.state import State
+from tcpscope.model.transition import Transition
+from tcpscope.packets import step, zeek
+from tcpscope.packets.community import community_id
+from tcpscope.packets.rows import CERTAINTIES, NEVER, TWO_MSL_NS, TransitionRow
+from tcpscope.packets.verdict import judge
+
+if TYPE_CHECKING:
+    from tcpscope.packets.ledger import Ledger
+
+#: Linux keeps TIME-WAIT for 60 s (TCP_TIMEWAIT_LEN), the RFC for 2 MSL.
+_LINUX_TIME_WAIT_NS = 60 * 10**9
+_ROLES = ("client", "server")
+
+
+class Connections(Sequence[Connection]):
+    """All connections of a ledger in order of their first packet; each is built when it is asked for."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def __len__(self) -> int:
+        return len(self.ledger)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 - int or slice, as Sequence
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return build_connection(self.ledger, index)
+
+
+def build_connection(ledger: Ledger, serial: int) -> Connection:
+    """Return connection ``serial`` (counted from 0) of the ledger as a word."""
+    f, q, extra, key = ledger.flow(serial)
+    rows = ledger.rows_of(serial)
+    client, is_certain = client_end(f, key, rows)
+    half_bytes = (len(key) - 4) // 2
+    ends = (
+        Endpoint(_spell(key[:half_bytes]), int.from_bytes(key[-4:-2])),
+        Endpoint(_spell(key[half_bytes:-4]), int.from_bytes(key[-2:])),
+    )
+    is_self = bool(f[step.SHARED] & step.SELF)
+    server = client if is_self else 1 - client
+    flow = Flow(ends[client], ends[1 - client])
+    last_ns = max(q[step.LAST_NS], q[step.LAST_NS + 1])
+    closed_by, closed_how = _closing(f, rows, client)
+    record = Connection(
+        client=ends[client],
+        server=ends[1 - client],
+        start_ns=q[step.FIRST_NS],
+        end_ns=max(last_ns, q[step.FIRST_NS]),
+        client_state=State(f[client * step.HALF_WORDS + step.STATE]),
+        server_state=State(f[server * step.HALF_WORDS + step.STATE]),
+        transitions=tuple(_spell_row(row, flow, client, f) for row in rows) + _expected(f, q, flow, client, server),
+        to_server=_direction(f, q, extra, client),
+        to_client=Direction() if is_self else _direction(f, q, extra, server),
+        is_client_certain=is_certain,
+        opened_by=_opener(f, client, server),
+        closed_by=closed_by,
+        closed_how=closed_how,
+        handshake_ms=_handshake_ms(rows, client, server),
+        incarnation=f[step.INCARNATION],
+        conn_state=zeek.conn_state(f, q, extra, client),
+        history=zeek.spell_history(f, q, extra, client),
+        community_id=community_id(
+            key[:half_bytes], key[half_bytes:-4], int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
+        ),
+        icmp_errors=extra[step.ICMP_SOFT_SEEN] + extra[step.ICMP_HARD_SEEN] + extra[step.ICMP_TOO_BIG_SEEN],
+        notes=_notes(f, extra, is_self, is_certain),
+        first_packet=f[step.FIRST_PACKET],
+        number=serial + 1,
+    )
+    verdict, refuted_by = judge(record)
+    return record._replace(verdict=verdict, refuted_by=refuted_by)
+
+
+def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow]) -> tuple[int, bool]:
+    """Return which end is the client, and whether a handshake says so."""
+    opened = [f[end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3 for end in (0, 1)]
+    if opened[0] == step.ACTIVELY and opened[1] == step.ACTIVELY:
+        first = next((row.end for row in rows if row.event == Event.OPEN_ACTIVE), 0)
+        return first, True
+    for end in (0, 1):
+        if opened[end] == step.ACTIVELY or opened[1 - end] in (step.PASSIVELY, step.REOPENED):
+            return end, True
+    low_port, high_port = int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
+    return (1, False) if low_port < high_port else (0, False)
+
+
+def _spell(packed: bytes) -> str:
+    if len(packed) == 4:
+        return "%d.%d.%d.%d" % tuple(packed)
+    import socket
+
+    return socket.inet_ntop(socket.AF_INET6, packed)
+
+
+def _spell_row(row: TransitionRow, flow: Flow, client: int, f: list[int]) -> Transition:
+    role = _ROLES[0 if row.end == client else 1]
+    opened = f[row.end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3
+    before, event = State(row.before), Event(row.event)
+    rule = find_row(before, event, GUARD_SETS[opened])
+    return Transition(
+        flow if role == "client" else flow.reversed,
+        role,
+        before,
+        event,
+        State(row.after),
+        row.t_ns,
+        source="capture",
+        certainty=CERTAINTIES[row.basis],
+        packet=row.packet,
+        earliest_ns=None if row.earliest_ns == NEVER else row.earliest_ns,
+        latest_ns=None if row.latest_ns == NEVER else row.latest_ns,
+        cause="" if rule is None else f"{rule.note} (RFC 9293 §{rule.rfc})",
+    )
+
+
+def _expected(f: list[int], q: list[int], flow: Flow, client: int, server: int) -> tuple[Transition, ...]:
+    """TIME-WAIT ends by a timer that no packet shows."""
+    expected = []
+    for role, end in zip(_ROLES, (client, server) if client != server else (client,), strict=False):
+        if f[end * step.HALF_WORDS + step.STATE] != State.TIME_WAIT:
+            continue
+        since = max(q[step.LAST_NS], q[step.LAST_NS + 1])
+        expected.append(
+            Transition(
+                flow if role == "client" else flow.reversed,
+                role,
+                State.TIME_WAIT,
+                Event.TIME_WAIT_TIMEOUT,
+                State.CLOSED,
+                since + _LINUX_TIME_WAIT_NS,
+                source="capture",
+                certainty="expected",
+                earliest_ns=since + _LINUX_TIME_WAIT_NS,
+                latest_ns=since + TWO_MSL_NS,
+                cause="2 MSL are over (60 s on Linux)",
+            )
+        )
+    return tuple(expected)
+
+
+def _direction(f: list[int], q: list[int], extra: list[int], end: int) -> Direction:
+    half, x = end * step.HALF_WORDS, end * step.EXTRA_HALF
+    bits = f[half + step.BITS]
+    text = q[step.TEXT_BYTES + end]
+    stream = None
+    if bits & step.HAS_ISN and bits & step.HAS_NXT:
+        span = (f[half + step.NXT] - f[half + step.ISN] - 1 - bool(bits & step.HAS_FIN)) & step.M
+        # Why: the numbers wrap every 4 GiB; how often is known from what was sent.
+        turns = max(round((text - span) / (1 << 32)), 0)
+        stream = (span if span < step.M - 1 else 0) + (turns << 32)
+    rtt_us = f[half + step.RTT_MIN_US]
+    mss = f[half + step.WINDOW_MSS] >> 16 & 0x7FFF
+    return Direction(
+        f[half + step.PACKETS],
+        text,
+        stream,
+        extra[x + step.RETRANSMISSIONS],
+        extra[x + step.OUT_OF_ORDER],
+        extra[x + step.DUPLICATE_ACKS],
+        extra[x + step.ZERO_WINDOWS],
+        extra[x + step.WINDOW_FULL],
+        extra[x + step.KEEPALIVES],
+        extra[x + step.RESETS_LEGAL],
+        extra[x + step.RESETS_CHALLENGED],
+        extra[x + step.RESETS_BLIND],
+        extra[x + step.MISSED_BYTES],
+        rtt_us / 1000 if rtt_us else None,
+        mss or None,
+        bits >> step.SCALE_SHIFT & 15 if bits & step.HAS_SCALE else None,
+    )
+
+
+def _opener(f: list[int], client: int, server: int) -> str:
+    opened = [f[end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3 for end in (client, server)]
+    if opened[0] != step.ACTIVELY:
+        return "client" if opened[1] in (step.PASSIVELY, step.REOPENED) else ""
+    return "both" if opened[1] == step.ACTIVELY else "client"
+
+
+def _closing(f: list[int], rows: list[TransitionRow], client: int) -> tuple[str, str]:
+    """Who closed first and how."""
+    both = [row for row in rows if row.event == Event.CLOSE and row.after == State.FIN_WAIT_1]
+    if len({row.end for row in both}) == 2:
+        return "both", "fin"
+    for row in rows:
+        role = _ROLES[0 if row.end == client else 1]
+        if row.event == Event.CLOSE:
+            return role, "fin"
+        if row.event == Event.ABORT:
+            return role, "reset"
+        if row.event == Event.ICMP_HARD_ERROR:
+            return "", "icmp"
+        if row.event == Event.RST:
+            other = _ROLES[1 if row.end == client else 0]
+            return other, "refused" if row.before == State.SYN_SENT else "reset"
+    return "", ""
+
+
+def _handshake_ms(rows: list[TransitionRow], client: int, server: int) -> float | None:
+    start = next((r for r in rows if r.end == client and r.event == Event.OPEN_ACTIVE and r.basis == 0), None)
+    done = next((r for r in rows if r.end == server and r.after == State.ESTABLISHED), None)
+    if start is None or done is None or done.t_ns < start.t_ns:
+        return None
+    return (done.t_ns - start.t_ns) / 1e6
+
+
+def _notes(f: list[int], extra: list[int], is_self: bool, is_certain: bool) -> tuple[str, ...]:
+    notes = []
+    if is_self:
+        notes.append("self-connect: both ends are one socket")
+    elif not is_certain:
+        notes.append("no handshake captured: states before the first packet and the roles are assumed")
+    if not (f[step.PACKETS] and f[step.HALF_WORDS + step.PACKETS]) and not is_self:
+        notes.append("one direction captured")
+    if f[step.SHARED] & step.FAST_OPEN:
+        notes.append("TCP Fast Open: data in the SYN")
+    if f[step.SHARED] & (step.PENDING_SYN_0 | step.PENDING_SYN_1):
+        notes.append(f"SYN on the live connection (packet {extra[step.PENDING_SYN_PACKET]})")
+    for word, what in (
+        (step.ICMP_HARD_SEEN, "ICMP port or protocol unreachable"),
+        (step.ICMP_SOFT_SEEN, "ICMP net or host unreachable, or time exceeded"),
+        (step.ICMP_TOO_BIG_SEEN, "ICMP packet too big"),
+    ):
+        if extra[word]:
+            notes.append(f"{what}: {extra[word]}")
+    return tuple(notes)

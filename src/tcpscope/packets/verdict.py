@@ -1,0 +1,82 @@
+"""The verdict: who owes the next packet, for each final pair of states, and what would show the verdict wrong.
+
+Pure rules on one :class:`~tcpscope.model.connection.Connection`. A capture shows what passed the tap, not what arrived
+and not what a program meant; each verdict therefore says what would refute it.
+"""
+
+from __future__ import annotations
+
+from tcpscope.model.connection import Connection
+from tcpscope.model.state import State
+
+CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
+ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2 = State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2
+CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT = State.CLOSE_WAIT, State.CLOSING, State.LAST_ACK, State.TIME_WAIT
+_FINISHED = (CLOSED, TIME_WAIT)
+
+
+def judge(connection: Connection) -> tuple[str, str]:
+    """Return ``(verdict, what would refute it)`` in sentences for people."""
+    client, server = connection.client_state, connection.server_state
+    if all(state in _FINISHED or state == LISTEN for state in (client, server)):
+        return _judge_finished(connection)
+    found = _judge_open("client", "server", client, server, connection) or _judge_open(
+        "server", "client", server, client, connection
+    )
+    if found:
+        return found
+    return "both ends look synchronized: nobody owes a packet", "a packet after the end of the capture"
+
+
+def _judge_finished(connection: Connection) -> tuple[str, str]:
+    if connection.closed_how == "refused":
+        return (
+            "the server refused: nothing listens on that port, or a firewall answers for it",
+            "a listener on the port at that time (then a firewall, or a full accept queue with abort_on_overflow)",
+        )
+    if connection.closed_how == "icmp":
+        return "a router or the host said that the port cannot be reached", "a SYN|ACK that came all the same"
+    if connection.closed_how == "reset":
+        who = connection.closed_by or "one end"
+        why = "with SO_LINGER 0, unread data, a crash, or because it no longer knew the connection"
+        return f"the {who} reset the connection, {why}", "a time to live of the reset that differs from that end's"
+    return "closed in order: nobody owes a packet", "segments with the same ports before 2 MSL are over"
+
+
+def _judge_open(owner: str, other: str, mine: State, theirs: State, connection: Connection) -> tuple[str, str] | None:
+    """Judge one end's share; ``owner`` is the end in state ``mine``."""
+    if mine == SYN_SENT and theirs in (LISTEN, CLOSED):
+        return (
+            f"the {other} owes an answer to the SYN: dropped by a filter, a full accept queue, or a dead host",
+            f"the answer in a capture taken at the {other}",
+        )
+    if mine == SYN_RECEIVED:
+        again = connection.to_client.retransmissions if owner == "server" else connection.to_server.retransmissions
+        pushed = f" (SYN|ACK repeated {again} times)" if again else ""
+        return (
+            f"the {other} owes the last ACK of the handshake{pushed}: lost on the way back, or its address is forged",
+            f"that ACK in a capture at the {owner}: then its accept queue is full (or TCP_DEFER_ACCEPT waits for data)",
+        )
+    if mine == CLOSE_WAIT and theirs in (FIN_WAIT_1, FIN_WAIT_2, *_FINISHED):
+        return (
+            f"the {owner} owes a FIN: its program has not closed after end of file",
+            f"data still coming from the {owner} (a half-close in use), or its FIN after the capture",
+        )
+    if mine == FIN_WAIT_1 and theirs in (ESTABLISHED, CLOSE_WAIT):
+        return (
+            f"the {other} owes an ACK of the FIN: the path or the {other} is dead, or its window is closed",
+            f"the ACK in a capture taken at the {other} (then it was lost on the way back)",
+        )
+    if mine == LAST_ACK:
+        return (
+            f"the {other} owes the last ACK: lost, or the {other} is gone",
+            f"that ACK in a capture taken at the {other}",
+        )
+    if mine == CLOSING:
+        return f"the {other} owes the ACK of a FIN that crossed its own", f"that ACK at the {other}"
+    if mine == ESTABLISHED and theirs in _FINISHED:
+        return (
+            f"the {owner} does not know yet that the {other} is gone: the next thing it sends is answered by a reset",
+            f"a segment from the {other} after this",
+        )
+    return None

@@ -1,0 +1,37 @@
+"""The engines find the same connections, states and transitions in random traffic, sensible and not."""
+
+import pytest
+from tests.made_captures import pcap, random_capture
+from tests.packet_engines import run_interpreted, run_pure
+
+from tcpscope.model.state import State
+from tcpscope.packets import step
+
+
+def _states(ledger):
+    for f in ledger.flows:
+        high = f[0] if f[step.SHARED] & step.SELF else f[step.HALF_WORDS]
+        yield State(f[0]), State(high)
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_interpreted_engine_equals_the_pure_one(tmp_path, block):
+    path = tmp_path / "random.pcap"
+    moves = 0
+    for seed in range(block * 40, block * 40 + 40):
+        path.write_bytes(pcap(random_capture(seed)))
+        pure, ledger = run_pure(path), run_interpreted(path)
+        assert [(c.halves[0].state, c.halves[1].state) for c in pure.connections] == list(_states(ledger)), seed
+        assert sorted(pure.rows()) == sorted(ledger.rows()), seed
+        moves += len(pure.rows())
+    assert moves > 500
+
+
+def test_rows_are_moves_of_the_table(tmp_path):
+    from tcpscope.machine.lifecycle import EDGES
+
+    path = tmp_path / "random.pcap"
+    for seed in range(1000, 1040):
+        path.write_bytes(pcap(random_capture(seed)))
+        for row in run_interpreted(path).rows():
+            assert (State(row.before), State(row.after)) in EDGES
