@@ -406,9 +406,9 @@ class Connection:
             if (high - receiver.rcv) & MASK < HALF:
                 receiver.rcv = high
             receiver.ooo = (0, 0)
-        if receiver.rcv == sender.fin and not receiver.state.has_received_fin:
-            if self.move(receiver, Event.FIN, ASSUMED, sight, sight.t_ns, NEVER):
-                receiver.rcv = (sender.fin + 1) & MASK
+        is_due = receiver.rcv == sender.fin and not receiver.state.has_received_fin
+        if is_due and self.move(receiver, Event.FIN, ASSUMED, sight, sight.t_ns, NEVER):
+            receiver.rcv = (sender.fin + 1) & MASK
 
     def _see_reset(self, sender: Half, receiver: Half, sight: Sight) -> None:
         if self.is_fresh:

@@ -104,7 +104,7 @@ def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow]) -> t
 
 def _spell(packed: bytes) -> str:
     if len(packed) == 4:
-        return "%d.%d.%d.%d" % tuple(packed)
+        return ".".join(map(str, packed))
     import socket
 
     return socket.inet_ntop(socket.AF_INET6, packed)
