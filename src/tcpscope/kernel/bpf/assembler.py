@@ -20,6 +20,7 @@ _ALU64_REG = {"add": 0x0F, "sub": 0x1F, "mov": 0xBF}
 _JUMP_IMM = {"==": 0x15, "!=": 0x55, ">": 0x25}
 _JUMP_REG = {"==": 0x1D, "!=": 0x5D}
 _JUMP, _CALL, _EXIT = 0x05, 0x85, 0x95
+_TO_BIG_ENDIAN = 0xDC
 _PSEUDO_MAP_FD = 1
 
 
@@ -80,6 +81,10 @@ class Assembler:
     def alu(self, operation: str, dst: int, src: int) -> None:
         """``dst = dst operation src`` (``add sub``), 64 bits."""
         self._add(_ALU64_REG[operation], dst, src)
+
+    def to_big_endian16(self, dst: int) -> None:
+        """``dst = htobe16(dst)``: what a port needs in either direction."""
+        self._add(_TO_BIG_ENDIAN, dst, 0, 0, 16)
 
     def jump(self, label: str) -> None:
         """Go to ``label``."""

@@ -18,7 +18,7 @@ _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
 _MEMBER = struct.Struct("<III")
 
-PTR, ARRAY, STRUCT, UNION, TYPEDEF, FUNC, FUNC_PROTO = 2, 3, 4, 5, 8, 12, 13
+STRUCT, UNION, ENUM, TYPEDEF, FUNC, FUNC_PROTO = 4, 5, 6, 8, 12, 13
 _QUALIFIERS = frozenset((8, 9, 10, 11, 18))  # typedef volatile const restrict type_tag
 #: Kind -> (bytes after the 12-byte head, bytes per element).
 _TAILS = {
@@ -70,6 +70,19 @@ class Btf:
             bits += found[0]
             current = self._aggregate(found[1])
         return bits
+
+    def enumerator(self, path: str) -> int | None:
+        """Return the value of ``enumeration.NAME``, or ``None``."""
+        enumeration, _, wanted = path.partition(".")
+        number = self.find(enumeration, ENUM)
+        if number is None:
+            return None
+        at = self._offsets[number]
+        for i in range(_TYPE.unpack_from(self._types, at)[1] & 0xFFFF):
+            name_at, value = struct.unpack_from("<Ii", self._types, at + 12 + 8 * i)
+            if self._name(name_at) == wanted:
+                return int(value)
+        return None
 
     def parameters(self, typedef: str) -> list[str] | None:
         """Return the parameter names of ``typedef ret (*name)(...)`` (``""`` when unnamed), or ``None``."""

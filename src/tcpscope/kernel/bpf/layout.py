@@ -1,8 +1,9 @@
 """Where the running kernel keeps what our programs read: offsets, BTF ids and function addresses, found by name.
 
 A layout is a flat ``name -> int``. Names: ``bit sock.__sk_common.skc_net.net`` (bit offset of a member), ``function
-bpf_iter_task_file`` and ``tracepoint kfree_skb`` (BTF ids), ``arguments kfree_skb`` (how many the tracepoint has) and
-``address tw_timer_handler`` (kallsyms). What this kernel lacks is -1: the caller decides whether it can do without.
+bpf_iter_task_file`` and ``tracepoint kfree_skb`` (BTF ids), ``arguments kfree_skb`` (how many the tracepoint has), ``enum
+sk_rst_reason.SK_RST_REASON_ERROR`` (the value of an enumerator) and ``address tw_timer_handler`` (kallsyms). What this
+kernel lacks is -1: the caller decides whether it can do without.
 
 Reading BTF costs 0.1 s, so a layout is kept as JSON in a directory only root can reach, keyed by boot, kernel and
 size of the BTF: an offset in there becomes part of a program the kernel runs. ``/run`` is empty after a boot.
@@ -49,6 +50,8 @@ def find_layout(names: tuple[str, ...], btf: Btf, kallsyms: str = "/proc/kallsym
             found = btf.find(what, FUNC)
         elif kind == "tracepoint":
             found = btf.find("btf_trace_" + what, TYPEDEF)
+        elif kind == "enum":
+            found = btf.enumerator(what)
         elif kind == "arguments":
             parameters = btf.parameters("btf_trace_" + what)
             found = None if parameters is None else len(parameters) - 1  # the first is the tracepoint's own

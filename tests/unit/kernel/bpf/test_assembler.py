@@ -20,6 +20,7 @@ GOLDEN = [
     ("r2 &= 61440", lambda asm: asm.alu_imm("and", R2, 61440), "57 02 00 00 00 f0 00 00"),
     ("r0 >>= 32", lambda asm: asm.alu_imm("rsh", R0, 32), "77 00 00 00 20 00 00 00"),
     ("r2 -= r3", lambda asm: asm.alu("sub", R2, R3), "1f 32 00 00 00 00 00 00"),
+    ("r2 = be16 r2", lambda asm: asm.to_big_endian16(R2), "dc 02 00 00 10 00 00 00"),
     ("call 5", lambda asm: asm.call(5), "85 00 00 00 05 00 00 00"),
     ("exit", lambda asm: asm.exit(), "95 00 00 00 00 00 00 00"),
     (
