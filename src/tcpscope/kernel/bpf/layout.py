@@ -1,9 +1,9 @@
 """Where the running kernel keeps what our programs read: offsets, BTF ids and function addresses, found by name.
 
 A layout is a flat ``name -> int``. Names: ``bit sock.__sk_common.skc_net.net`` (bit offset of a member), ``function
-bpf_iter_task_file`` and ``tracepoint kfree_skb`` (BTF ids), ``arguments kfree_skb`` (how many the tracepoint has), ``enum
-sk_rst_reason.SK_RST_REASON_ERROR`` (the value of an enumerator) and ``address tw_timer_handler`` (kallsyms). What this
-kernel lacks is -1: the caller decides whether it can do without.
+bpf_iter_task_file`` and ``tracepoint kfree_skb`` (BTF ids), ``arguments kfree_skb`` (how many the tracepoint has),
+``enum sk_rst_reason.SK_RST_REASON_ERROR`` (the value of an enumerator) and ``address tw_timer_handler`` (kallsyms).
+What this kernel lacks is -1: the caller decides whether it can do without.
 
 Reading BTF costs 0.1 s, so a layout is kept as JSON in a directory only root can reach, keyed by boot, kernel and
 size of the BTF: an offset in there becomes part of a program the kernel runs. ``/run`` is empty after a boot.

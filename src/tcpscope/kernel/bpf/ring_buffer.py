@@ -12,7 +12,7 @@ import os
 import select
 
 HEAD_BYTES = 8
-_BUSY, _DISCARDED = 1 << 31, 1 << 30
+_BUSY = 1 << 31  # our writers never discard
 
 
 class RingBuffer:
@@ -53,20 +53,21 @@ class RingBuffer:
         if not waiting:
             return b""
         at = start & self._mask
-        stretch = bytes(self._data[at : at + waiting])
-        usable = self._finished(stretch)
+        # Why: heads first, data afterwards. A copy of both at once may read a record before its head says it is whole
+        usable = self._finished(at, waiting)
+        stretch = bytes(self._data[at : at + usable])
         self._consumer[0] = start + usable
-        return stretch[:usable] if usable < waiting else stretch
+        return stretch
 
-    def _finished(self, stretch: bytes) -> int:
+    def _finished(self, at: int, waiting: int) -> int:
         """Return the length of the leading records that are finished."""
-        heads = memoryview(stretch).cast("I")[:: self._stride // 4]
+        heads = self._data[at : at + waiting].cast("I")[:: self._stride // 4]
         if max(heads) == self._record_bytes:
-            return len(stretch)
+            return waiting
         for number, head in enumerate(heads):
             if head & _BUSY:
                 return number * self._stride
-        return len(stretch)
+        return waiting
 
     def close(self) -> None:
         """Unmap and close; the map goes when no program uses it any more."""

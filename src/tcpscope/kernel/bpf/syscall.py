@@ -14,7 +14,7 @@ import sys
 from tcpscope.model.errors import NotPermitted, TcpscopeError, Unsupported
 
 # commands
-MAP_CREATE, MAP_LOOKUP, PROG_LOAD, RAW_TRACEPOINT_OPEN, LINK_CREATE, ITER_CREATE = 0, 1, 5, 17, 28, 33
+MAP_CREATE, MAP_LOOKUP, PROG_LOAD, GET_INFO, RAW_TRACEPOINT_OPEN, LINK_CREATE, ITER_CREATE = 0, 1, 5, 15, 17, 28, 33
 # kinds of map, program and attachment
 ARRAY_MAP, PERCPU_ARRAY_MAP, RING_BUFFER_MAP = 2, 6, 27
 TRACING_PROGRAM = 26
@@ -29,6 +29,7 @@ _SYSCALL_NUMBERS = {
 _LICENSE = b"GPL\0"  # Why: the tracing helpers are for GPL-compatible programs; the words are the kernel's
 _LOG_BYTES = 1 << 16
 
+_RECURSION_MISSES_AT = 208  # struct bpf_prog_info
 MAP_ATTR = struct.Struct("<IIIII II 16s")
 PROGRAM_ATTR = struct.Struct("<II QQ II Q II 16s II II QII QII 4x")
 
@@ -60,6 +61,18 @@ def lookup(map_fd: int, key: int, value_bytes: int) -> bytes:
     value = ctypes.create_string_buffer(value_bytes)
     bpf(MAP_LOOKUP, struct.pack("<I4xQQQ", map_fd, ctypes.addressof(index), ctypes.addressof(value), 0))
     return value.raw
+
+
+def read_misses(program_fd: int) -> int:
+    """Return how often a program was not run because it was running on that processor already (Linux 5.12, else 0)."""
+    import ctypes
+
+    info = ctypes.create_string_buffer(_RECURSION_MISSES_AT + 8)
+    try:
+        bpf(GET_INFO, struct.pack("<IIQ", program_fd, len(info), ctypes.addressof(info)))
+    except OSError:
+        return 0
+    return int.from_bytes(info.raw[_RECURSION_MISSES_AT:], "little")
 
 
 def load_tracing(instructions: bytes, attach_type: int, btf_id: int, name: str) -> int:

@@ -130,8 +130,8 @@ class TcpTracer:
         return ring.take()
 
     def read_lost(self) -> int:
-        """Return how many records found no room in the ring since the start."""
-        return int.from_bytes(bpf.lookup(self._lost_fd, 0, 8), "little")
+        """Return how many records found no room in the ring, or whose program was interrupted by itself."""
+        return int.from_bytes(bpf.lookup(self._lost_fd, 0, 8), "little") + bpf.read_misses(self._essential_fd)
 
     @property
     def fill(self) -> float:
@@ -159,14 +159,15 @@ class TcpTracer:
                 self._attach(option.tracepoint, programs)
             except TcpscopeError as error:
                 self.missing.append(f"{option.without} ({error})")
-        self._attach("inet_sock_set_state", programs)
+        self._essential_fd = self._attach("inet_sock_set_state", programs)
 
-    def _attach(self, tracepoint: str, programs: _Programs) -> None:
+    def _attach(self, tracepoint: str, programs: _Programs) -> int:
         btf_id = need(self._layout, f"tracepoint {tracepoint}")[0]
         program = self._keep(
             bpf.load_tracing(programs.assemble(tracepoint), bpf.TRACE_RAW_TP, btf_id, f"ts_{tracepoint}")
         )
         self._keep(bpf.attach_raw_tracepoint(program))
+        return program
 
     def _keep(self, fd: int) -> int:
         self._fds.append(fd)

@@ -1,0 +1,146 @@
+"""Follow every TCP transition as the kernel makes it; the way is chosen by trying, and named with the reason.
+
+* tier A: BPF programs on tracepoints and a ring buffer. Sees all eleven states, tells namespaces apart.
+* tier B: the same tracepoints through perf rings, for a kernel or a policy without BPF.
+* tier C: the kernel's announcements of destroyed sockets plus looking again and again. Needs no privilege; steps
+  between two looks are not seen, and said to be so.
+
+``with open_trace() as feed: feed.read_transitions(1.0)``. Everything is gone when the feed is closed or its process
+ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol
+
+from tcpscope.kernel.namespaces import own_inode
+from tcpscope.model.errors import NotPermitted, TcpscopeError, Unsupported
+from tcpscope.model.transition import Transition
+
+TIERS = ("A", "B", "C")
+
+
+class Source(Protocol):
+    """What a tier brings: transitions, and how much was lost."""
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """What this tier does not see here, as clauses."""
+
+    @property
+    def tells_namespaces(self) -> bool:
+        """Whether it keeps to the namespace asked for."""
+
+    def read(self, timeout_s: float) -> list[Transition]:
+        """Wait at most so long for transitions."""
+
+    def read_lost(self) -> int:
+        """Return how many records were lost since the start."""
+
+    def flush(self) -> list[Transition]:
+        """Return what is still held back."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+Opener = Callable[[int | None, bool], Source]
+
+
+class Feed:
+    """An open trace. ``tier`` is ``A``, ``B`` or ``C``; ``reason`` says why not a better one."""
+
+    def __init__(self, tier: str, reason: str, source: Source, netns: int | None) -> None:
+        self.tier = tier
+        self.reason = reason
+        self.netns = netns
+        self._source = source
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """What this tier does not see on this kernel."""
+        return self._source.missing
+
+    @property
+    def tells_namespaces(self) -> bool:
+        """Whether only the namespace asked for is seen."""
+        return self._source.tells_namespaces
+
+    def read_transitions(self, timeout_s: float) -> list[Transition]:
+        """Return the transitions since the last call; wait at most ``timeout_s`` for the first one.
+
+        Ordered by time within one call; a move that waited for its explanation may be up to 5 ms older than the last
+        of the call before.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = deadline - time.monotonic()
+            found = self._source.read(max(0.0, left))
+            if found or left <= 0:
+                return found
+
+    def read_rest(self) -> list[Transition]:
+        """Return what is still held back (at the end of a trace)."""
+        return self._source.read(0.0) + self._source.flush()
+
+    def read_lost(self) -> int:
+        """Return how many kernel records were lost since the start."""
+        return self._source.read_lost()
+
+    def close(self) -> None:
+        """Detach from the kernel."""
+        self._source.close()
+
+
+def open_trace(
+    netns: int | None = None,
+    *,
+    all_namespaces: bool = False,
+    details: bool = False,
+    tier: str | None = None,
+    openers: dict[str, Opener] | None = None,
+) -> Feed:
+    """Open the best tier that works here, or exactly ``tier``.
+
+    ``netns`` is the inode number of a namespace, ``None`` the caller's own. ``details`` adds retransmissions (rows
+    that keep their state). Raises :class:`NotPermitted` or :class:`Unsupported` with every tier's reason when none
+    works.
+    """
+    wanted = None if all_namespaces else (netns or own_inode() or None)
+    known = openers or OPENERS
+    reasons: list[str] = []
+    denied = False
+    for name in (tier,) if tier else TIERS:
+        try:
+            source = known[name](wanted, details)
+        except (TcpscopeError, OSError) as error:
+            denied = denied or isinstance(error, (NotPermitted, PermissionError))
+            reasons.append(f"no tier {name}: {error}")
+            continue
+        return Feed(name, "; ".join(reasons) or _praise(name), source, wanted)
+    kind = NotPermitted if denied else Unsupported
+    raise kind("transitions cannot be followed: " + "; ".join(reasons))
+
+
+def _praise(tier: str) -> str:
+    return {"A": "BPF on the kernel's tracepoints", "B": "perf on the kernel's tracepoints", "C": "asked for"}[tier]
+
+
+def _open_bpf(netns: int | None, details: bool) -> Source:
+    from tcpscope.live.trace_bpf import BpfSource
+
+    return BpfSource(netns, details)
+
+
+OPENERS: dict[str, Opener] = {"A": _open_bpf}

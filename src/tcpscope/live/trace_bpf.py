@@ -1,0 +1,50 @@
+"""Tier A of ``trace``: the BPF tracer's ring, told as a story."""
+
+from __future__ import annotations
+
+import time
+
+from tcpscope.kernel.bpf.tcp_tracer import TcpTracer
+from tcpscope.live.trace_owners import OwnerTable
+from tcpscope.live.trace_record import iter_events
+from tcpscope.live.trace_story import HOLD_NS, Story
+from tcpscope.model.transition import Transition
+
+_BUSY_BYTES = 4096
+_BATCH_S = 0.01
+
+
+class BpfSource:
+    """Transitions from tracepoints by BPF. ``netns`` ``None`` is every namespace."""
+
+    tells_namespaces = True
+
+    def __init__(self, netns: int | None, details: bool = False) -> None:
+        self._tracer = TcpTracer(netns, details)
+        self.missing = self._tracer.missing
+        self._story = Story(
+            OwnerTable(netns or 0), self._tracer.reasons, time.time_ns() - time.monotonic_ns(), source="bpf"
+        )
+        self._was_busy = False
+
+    def read(self, timeout_s: float) -> list[Transition]:
+        """Wait for records, tell their story; what waits for an explanation is waited for shortly."""
+        if self._was_busy:  # Why: bulk is cheaper; a wake-up for every record would cost more than the record
+            time.sleep(min(_BATCH_S, timeout_s))
+        holds = self._story.is_holding
+        stretch = self._tracer.read(min(timeout_s, HOLD_NS / 1e9) if holds else timeout_s)
+        self._was_busy = len(stretch) > _BUSY_BYTES
+        self._story.feed(iter_events(stretch))
+        return self._story.take(time.monotonic_ns())
+
+    def flush(self) -> list[Transition]:
+        """Return what is still held back."""
+        return self._story.take()
+
+    def read_lost(self) -> int:
+        """Return how many records found no room in the ring."""
+        return self._tracer.read_lost()
+
+    def close(self) -> None:
+        """Detach and unload."""
+        self._tracer.close()

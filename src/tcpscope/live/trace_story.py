@@ -1,0 +1,451 @@
+"""From what tracepoints told to transitions: who lived how long in which state, and what moved it.
+
+The kernel keeps three kinds of object for one connection: a request socket during the server's handshake, a full
+socket, a mini-socket for TIME-WAIT (and an orphan's FIN-WAIT-2). The story joins them by namespace and 4-tuple:
+
+* request born -> LISTEN to SYN_RECEIVED; its child goes on from there; one that dies childless -> CLOSED.
+* full socket to CLOSE while a mini-socket was just born -> that mini-socket's state, not CLOSED.
+* mini-socket in FIN-WAIT-2 that took a FIN -> TIME_WAIT; its timer -> CLOSED.
+
+Some facts come a few microseconds after the move they explain (the local port of ``connect()``, the reason of a
+reset, whether a stopped timer starts again): such a move is held back until they come, at most :data:`HOLD_NS`.
+Nothing is invented: what no record told is not there, or marked ``inferred``. Memory is bounded by :data:`LIMIT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from tcpscope.kernel.bpf import tcp_tracer as kinds
+from tcpscope.live.sockets import spell_address
+from tcpscope.live.trace_event import NOTHING, Evidence, deduce_event, is_settled
+from tcpscope.live.trace_record import KernelEvent
+from tcpscope.machine.linux import judge
+from tcpscope.model.address import Endpoint, Flow
+from tcpscope.model.event import Event
+from tcpscope.model.socket import Owner
+from tcpscope.model.state import State
+from tcpscope.model.transition import Transition
+
+#: How long a move waits for the record that explains it. They follow within microseconds on the same processor.
+HOLD_NS = 5_000_000
+#: How many objects of a kind are remembered; beyond, the oldest are forgotten (and their time in state with them).
+LIMIT = 1 << 18
+
+CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
+FIN_WAIT_2, TIME_WAIT = State.FIN_WAIT_2, State.TIME_WAIT
+_STATES = tuple(State.from_kernel(number) if number else None for number in range(14))
+#: Moves that a system call makes: here the task that ran is the one that caused them.
+_BY_CALL = frozenset(
+    (
+        (CLOSED, LISTEN),
+        (CLOSED, SYN_SENT),
+        (LISTEN, CLOSED),
+        (State.ESTABLISHED, State.FIN_WAIT_1),
+        (State.CLOSE_WAIT, State.LAST_ACK),
+    )
+)
+#: A reset explains the end of a socket when both come this close together.
+_TOGETHER_NS = 1_000_000
+
+Key = tuple[int, int, int, bytes, bytes]
+HeldKey = tuple[str, int]
+
+
+class Life:
+    """What is remembered of one kernel object."""
+
+    __slots__ = (
+        "child", "flow", "inode", "key", "opened_actively", "owner", "received_ns", "sent_ns", "sent_reason",
+        "since_ns", "state",
+    )  # fmt: skip
+
+    def __init__(self, key: Key, flow: Flow, state: State, since_ns: int | None, owner: Owner | None = None) -> None:
+        self.key = key
+        self.flow = flow
+        self.state = state
+        self.since_ns = since_ns
+        self.owner = owner
+        self.inode = 0
+        self.received_ns = self.sent_ns = -_TOGETHER_NS  # when a reset was received, sent
+        self.sent_reason = ""
+        self.child = False
+        self.opened_actively = False
+
+    def evidence(self, now_ns: int, error: int = 0) -> Evidence:
+        """Return what belongs to an end at ``now_ns``."""
+        received = now_ns - self.received_ns < _TOGETHER_NS
+        reason = self.sent_reason if now_ns - self.sent_ns < _TOGETHER_NS else ""
+        return Evidence(error, received, reason) if error or received or reason else NOTHING
+
+
+class Story:
+    """Feed it kernel events in the order of the ring; take transitions.
+
+    ``owner_of(inode)`` names the holder of a socket or ``None``; ``reasons`` spells reset reasons; ``epoch_ns`` is
+    added to the kernel's monotonic clock; ``source`` goes into every transition.
+    """
+
+    def __init__(
+        self,
+        owner_of: Callable[[int], Owner | None] = lambda inode: None,
+        reasons: dict[int, str] | None = None,
+        epoch_ns: int = 0,
+        source: str = "bpf",
+    ) -> None:
+        self._owner_of = owner_of
+        self._reasons = reasons or {}
+        self._epoch_ns = epoch_ns
+        self._source = source
+        self._sockets: dict[int, Life] = {}
+        self._requests: dict[int, Life] = {}
+        self._handshakes: dict[Key, Life] = {}
+        self._minis: dict[int, Life] = {}
+        self._newborn: dict[Key, Life] = {}  # mini-sockets whose full socket has not said goodbye yet
+        self._held: dict[HeldKey, Transition] = {}
+        self._listeners: dict[int, Owner] = {}  # who called listen(), by inode: requests name their listener
+        self._out: list[Transition] = []
+        self._handlers: dict[int, Callable[[KernelEvent], None]] = {
+            kinds.STATE: self._on_state,
+            kinds.SYN_SENT_FROM: self._on_port,
+            kinds.REQUEST_STARTED: self._on_request_started,
+            kinds.REQUEST_STOPPED: self._on_request_stopped,
+            kinds.REQUEST_EXPIRED: self._on_request_stopped,
+            kinds.MINI_STARTED: self._on_mini_started,
+            kinds.MINI_STOPPED: self._on_mini_stopped,
+            kinds.MINI_EXPIRED: self._on_mini_expired,
+            kinds.MINI_SEGMENT: self._on_mini_segment,
+            kinds.RESET_SENT: self._on_reset_sent,
+            kinds.RESET_RECEIVED: self._on_reset_received,
+            kinds.RETRANSMITTED: self._on_retransmitted,
+        }
+
+    def feed(self, events: Iterable[KernelEvent]) -> None:
+        """Take events in."""
+        handlers = self._handlers
+        for event in events:
+            handler = handlers.get(event.kind)
+            if handler is not None:
+                handler(event)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether a move waits for what explains it."""
+        return bool(self._held)
+
+    def take(self, now_ns: int | None = None) -> list[Transition]:
+        """Return the transitions that are ready, in the order of their time; ``None`` releases all that is held.
+
+        ``now_ns`` is on the kernel's monotonic clock.
+        """
+        limit = None if now_ns is None else now_ns + self._epoch_ns - HOLD_NS
+        while self._held:
+            name = next(iter(self._held))
+            if limit is not None and self._held[name].when_ns > limit:
+                break
+            self._release(name)
+        for table in (self._sockets, self._requests, self._handshakes, self._minis, self._newborn, self._listeners):
+            _forget_oldest(table)
+        ready, self._out = self._out, []
+        ready.sort(key=_when)
+        return ready
+
+    # full sockets
+
+    def _on_state(self, event: KernelEvent) -> None:
+        before, after = _STATES[event.before], _STATES[event.after]
+        if before is None or after is None:
+            return
+        if before is LISTEN and after is SYN_RECEIVED:
+            self._on_child(event)
+            return
+        life = self._life(event, before)
+        if after is CLOSED:
+            self._on_closed(event, life, before)
+            return
+        if before is CLOSED:
+            life.opened_actively = after is SYN_SENT
+        found, cause = deduce_event(before, after)
+        if before is SYN_RECEIVED and life.opened_actively and after is State.ESTABLISHED:
+            found = Event.SYN_ACK
+        move = self._move(event, life, before, after, (found, cause))
+        life.state, life.since_ns = after, event.t_ns
+        if after is LISTEN and move.by is not None:
+            self._listeners[event.inode] = move.by
+        if after is SYN_SENT and not event.local_port:
+            self._held["port", event.address] = move  # Linux: connect() changes the state before it picks a port
+        else:
+            self._out.append(move)
+
+    def _life(self, event: KernelEvent, before: State) -> Life:
+        """Return what is known of the socket, brought up to date with the addresses of ``event``."""
+        life = self._sockets.get(event.address)
+        if life is None or before is CLOSED:
+            life = Life(event.key, self._flow(event), before, None)
+            self._sockets[event.address] = life
+        elif event.local_port and life.key != event.key:
+            life.key, life.flow = event.key, self._flow(event)
+            if ("port", event.address) in self._held:
+                self._on_port(event)
+        if life.state is not before:  # records were lost in between
+            life.state, life.since_ns = before, None
+        return life
+
+    def _on_child(self, event: KernelEvent) -> None:
+        """The last ACK of a handshake made a socket of a request: the state began with the request."""
+        life = Life(event.key, self._flow(event), SYN_RECEIVED, event.t_ns)
+        self._sockets[event.address] = life
+        request = self._handshakes.get(event.key)
+        if request is not None:
+            request.child = True
+            life.since_ns, life.owner = request.since_ns, request.owner
+            return
+        cause = "seen at the last ACK only: SYN cookie, Fast Open, or begun before this trace"
+        self._out.append(self._move(event, life, LISTEN, SYN_RECEIVED, (Event.SYN, cause)))
+
+    def _on_closed(self, event: KernelEvent, life: Life, before: State) -> None:
+        self._sockets.pop(event.address, None)
+        mini = self._newborn.pop(life.key, None) or self._newborn.pop(event.key, None)
+        if mini is not None:
+            self._become_mini(event, life, before, mini)
+            return
+        evidence = life.evidence(event.t_ns, event.error)
+        deduced = deduce_event(before, CLOSED, evidence)
+        move = self._move(event, life, before, CLOSED, deduced)
+        if ("port", event.address) in self._held:
+            self._release(("port", event.address))
+            if not event.error:
+                move = move._replace(cause="connect() found no local port, or was refused before the SYN")
+        if is_settled(before, CLOSED, evidence):
+            self._out.append(move)
+        else:
+            self._held["reset", event.address] = move
+
+    def _become_mini(self, event: KernelEvent, life: Life, before: State, mini: Life) -> None:
+        """Linux: the full socket goes to CLOSE, its mini-socket goes on; the connection is in the latter's state."""
+        mini.owner = self._owner(event, life, before, mini.state) or mini.owner
+        if mini.state is before:
+            mini.since_ns = life.since_ns
+            return
+        move = self._move(event, life, before, mini.state, deduce_event(before, mini.state))
+        self._out.append(move._replace(when_ns=(mini.since_ns or event.t_ns) + self._epoch_ns))
+
+    def _on_port(self, event: KernelEvent) -> None:
+        """The first SYN goes out: now the connection has its local port."""
+        life = self._sockets.get(event.address)
+        held = self._held.pop(("port", event.address), None)
+        if life is not None and held is not None:
+            life.key, life.flow = event.key, self._flow(event)
+            self._end_of_predecessor(event)
+            self._out.append(held._replace(flow=life.flow))
+
+    # handshakes
+
+    def _on_request_started(self, event: KernelEvent) -> None:
+        known = self._requests.get(event.address)
+        if known is not None and known.key == event.key:
+            self._held.pop(("request", event.address), None)  # SYN|ACK again: the timer only starts anew
+            return
+        began_before = event.detail >> 1 > 0  # it has timed out before we ever saw it
+        life = Life(event.key, self._flow(event), SYN_RECEIVED, None if began_before else event.t_ns)
+        life.owner = self._owner_of(event.inode) or self._listeners.get(event.inode)
+        self._requests[event.address] = life
+        self._handshakes[event.key] = life
+        if began_before:
+            return
+        reopened = self._end_of_predecessor(event)
+        before, found = (TIME_WAIT, Event.SYN_REOPENS) if reopened else (LISTEN, Event.SYN)
+        move = self._move(event, life, before, SYN_RECEIVED, (found, ""))
+        since = reopened.in_state_ns if reopened else None
+        self._out.append(move._replace(in_state_ns=since))
+
+    def _on_request_stopped(self, event: KernelEvent) -> None:
+        life = self._requests.get(event.address)
+        if life is None or life.key != event.key:
+            return
+        if life.child:
+            self._forget_request(event.address)
+            return
+        expired = event.kind == kinds.REQUEST_EXPIRED
+        gone = "its SYN|ACKs were not answered in time, or its listener is gone"
+        stopped = "reset by the peer, or dropped to make room"
+        deduced = (Event.USER_TIMEOUT, gone) if expired else (None, stopped)
+        self._held["request", event.address] = self._move(event, life, SYN_RECEIVED, CLOSED, deduced)
+
+    def _forget_request(self, address: int) -> None:
+        life = self._requests.pop(address, None)
+        if life is not None and self._handshakes.get(life.key) is life:
+            del self._handshakes[life.key]
+
+    # mini-sockets
+
+    def _on_mini_started(self, event: KernelEvent) -> None:
+        state = _STATES[event.after]
+        known = self._minis.get(event.address)
+        if state is None:
+            return
+        if known is not None and known.key == event.key:
+            self._held.pop(("mini", event.address), None)
+            self._on_mini_segment(event)
+            return
+        life = Life(event.key, self._flow(event), state, event.t_ns)
+        self._minis[event.address] = life
+        self._newborn[event.key] = life
+
+    def _on_mini_segment(self, event: KernelEvent) -> None:
+        """A segment was taken by a mini-socket: a FIN turns FIN-WAIT-2 into TIME-WAIT."""
+        life, state = self._minis.get(event.address), _STATES[event.after]
+        held = self._held.get(("mini", event.address))
+        if life is None or life.key != event.key:
+            return
+        if held is not None:  # the segment that made it stop
+            if held.event is not None:
+                return
+            self._held["mini", event.address] = held._replace(event=Event.RST, cause="reset by the peer")
+        elif life.state is FIN_WAIT_2 and state is TIME_WAIT:
+            self._out.append(self._move(event, life, FIN_WAIT_2, TIME_WAIT, (Event.FIN, "")))
+            life.state, life.since_ns = TIME_WAIT, event.t_ns
+
+    def _on_mini_stopped(self, event: KernelEvent) -> None:
+        life = self._mini(event)
+        deduced: tuple[Event | None, str] = (None, "ended early: its namespace ended or another took its place")
+        evidence = life.evidence(event.t_ns)
+        if evidence is not NOTHING:
+            deduced = deduce_event(life.state, CLOSED, evidence)
+        self._held["mini", event.address] = self._move(event, life, life.state, CLOSED, deduced)
+
+    def _on_mini_expired(self, event: KernelEvent) -> None:
+        self._held.pop(("mini", event.address), None)
+        life = self._mini(event)
+        state = _STATES[event.after] or life.state
+        if life.state is FIN_WAIT_2 and state is TIME_WAIT:
+            unseen = self._move(event, life, FIN_WAIT_2, TIME_WAIT, (Event.FIN, "the FIN itself was not seen"))
+            earliest = None if life.since_ns is None else life.since_ns + self._epoch_ns
+            self._out.append(unseen._replace(certainty="inferred", earliest_ns=earliest, latest_ns=unseen.when_ns))
+            life.since_ns = None
+        found = Event.TIME_WAIT_TIMEOUT if state is TIME_WAIT else Event.FIN_WAIT_2_TIMEOUT
+        self._out.append(self._move(event, life, state, CLOSED, (found, "")))
+        self._forget_mini(event.address)
+
+    def _mini(self, event: KernelEvent) -> Life:
+        """Return the mini-socket's life; one that is older than this trace begins with this event."""
+        life = self._minis.get(event.address)
+        if life is None or life.key != event.key:
+            life = Life(event.key, self._flow(event), _STATES[event.after] or TIME_WAIT, None)
+            self._minis[event.address] = life
+        return life
+
+    def _forget_mini(self, address: int) -> None:
+        life = self._minis.pop(address, None)
+        if life is not None and self._newborn.get(life.key) is life:
+            del self._newborn[life.key]
+
+    def _end_of_predecessor(self, event: KernelEvent) -> Transition | None:
+        """A new connection has the 4-tuple of a mini-socket that was just stopped: that is why.
+
+        Returns the end that a SYN replaced (the new handshake takes its place), or ``None``.
+        """
+        flow = self._flow(event)
+        for name, move in self._held.items():
+            if name[0] == "mini" and move.flow == flow and move.netns == event.netns:
+                del self._held[name]
+                self._forget_mini(name[1])
+                if event.kind == kinds.REQUEST_STARTED:
+                    return move
+                self._out.append(move._replace(event=None, cause="connect() took the port again (tcp_tw_reuse)"))
+                return None
+        return None
+
+    # resets and retransmissions
+
+    def _on_reset_sent(self, event: KernelEvent) -> None:
+        reason = self._reasons.get(event.detail, "") or f"REASON_{event.detail}"
+        held = self._held.pop(("reset", event.address), None)
+        if held is not None:
+            found, cause = deduce_event(held.before, CLOSED, Evidence(event.error, False, reason))
+            self._out.append(held._replace(event=found, cause=cause))
+            return
+        life = self._sockets.get(event.address) or self._minis.get(event.address)
+        if life is None and _STATES[min(event.before, 13)] not in (None, CLOSED, TIME_WAIT):
+            life = self._life(event, _STATES[event.before] or CLOSED)
+        if life is not None:
+            life.sent_reason, life.sent_ns = reason, event.t_ns
+
+    def _on_reset_received(self, event: KernelEvent) -> None:
+        state = _STATES[min(event.before, 13)]
+        if state is not None and state is not CLOSED:
+            self._life(event, state).received_ns = event.t_ns
+
+    def _on_retransmitted(self, event: KernelEvent) -> None:
+        state = _STATES[min(event.before, 13)]
+        if state is not None:
+            life = self._life(event, state)
+            self._out.append(self._move(event, life, state, state, (Event.RETRANSMISSION_TIMEOUT, "retransmission")))
+
+    # making words
+
+    def _release(self, name: HeldKey) -> None:
+        self._out.append(self._held.pop(name))
+        if name[0] == "mini":
+            self._forget_mini(name[1])
+        elif name[0] == "request":
+            self._forget_request(name[1])
+
+    def _move(
+        self, event: KernelEvent, life: Life, before: State, after: State, deduced: tuple[Event | None, str]
+    ) -> Transition:
+        legal, deviation = judge_move(before, after)
+        return Transition(
+            flow=life.flow,
+            end="local",
+            before=before,
+            event=deduced[0],
+            after=after,
+            when_ns=event.t_ns + self._epoch_ns,
+            by=self._owner(event, life, before, after),
+            source=self._source,
+            legal=legal,
+            deviation=deviation,
+            in_state_ns=None if life.since_ns is None else event.t_ns - life.since_ns,
+            netns=event.netns,
+            cause=deduced[1],
+        )
+
+    def _owner(self, event: KernelEvent, life: Life, before: State, after: State) -> Owner | None:
+        """Who holds the socket: by inode, else who held it, else the caller when a system call made the move."""
+        found = self._owner_of(event.inode) if event.inode else None
+        if found is None and (before, after) in _BY_CALL and life.owner is None:
+            found = Owner(event.tgid, event.comm.partition(b"\0")[0].decode("utf-8", "replace"))
+        if found is not None:
+            life.owner = found
+        elif life.owner is not None and event.inode and event.inode != life.inode:
+            life.owner = life.owner._replace(fd=-1)  # accepted: no longer the listener's descriptor
+        life.inode = event.inode or life.inode
+        return life.owner
+
+    def _flow(self, event: KernelEvent) -> Flow:
+        local = Endpoint(spell_address(event.family, event.local), event.local_port)
+        return Flow(local, Endpoint(spell_address(event.family, event.remote), event.remote_port))
+
+
+_judged: dict[tuple[State, State], tuple[bool, str]] = {}
+
+
+def judge_move(before: State, after: State) -> tuple[bool, str]:
+    """Return ``(legal in RFC 9293, name of the Linux deviation that allows it otherwise)``; staying is legal."""
+    if (before, after) not in _judged:
+        legal, deviation = judge(before, after) if before is not after else (True, "")
+        _judged[before, after] = legal, "" if legal else deviation
+    return _judged[before, after]
+
+
+def _when(move: Transition) -> int:
+    return move.when_ns
+
+
+def _forget_oldest(table: dict[int, Life] | dict[Key, Life] | dict[int, Owner]) -> None:
+    """Keep a table bounded: an eighth of the oldest goes when it is full."""
+    if len(table) > LIMIT:
+        for name in list(islice(table, LIMIT // 8)):
+            del table[name]  # type: ignore[arg-type]  # each table with its own keys
