@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
     from tcpscope.explain.answer import Answer
+    from tcpscope.explain.findings import Illness
     from tcpscope.model.socket import Socket
 
 EXAMPLES = """examples:
@@ -93,17 +94,28 @@ def find_answer(text: str) -> Answer:
 
 
 def _explain_finding(text: str) -> Answer | None:
-    from tcpscope.doctor.catalogue import CATALOGUE
-    from tcpscope.explain.findings import Illness, explain_finding
+    from tcpscope.explain.findings import explain_finding
 
-    wanted = text.lower().removeprefix("finding ").strip().replace("_", "-").replace(" ", "-")
-    entry = CATALOGUE.get(wanted)
+    illness = find_illness(text.lower().removeprefix("finding ").strip().replace("_", "-").replace(" ", "-"))
+    return explain_finding(illness) if illness else None
+
+
+def find_illness(name: str) -> Illness | None:
+    """Gather what the doctor and the lab know about the finding ``name``; ``None`` when it is no finding."""
+    from tcpscope.doctor.catalogue import CATALOGUE
+    from tcpscope.doctor.thresholds import TABLE
+    from tcpscope.explain.findings import Illness
+
+    entry = CATALOGUE.get(name)
     if entry is None:
         return None
-    illness = Illness(
-        entry.id, entry.title, entry.meaning, entry.needs, entry.verified, (), _scene_of_finding(entry.id)
+    thresholds = tuple(
+        (one.name, f"{one.value:g} {one.unit}".removesuffix(" count"), one.reason)
+        for one in TABLE
+        if one.name.partition(".")[0] in entry.id
     )
-    return explain_finding(illness)
+    scene = _scene_of_finding(entry.id)
+    return Illness(entry.id, entry.title, entry.meaning, entry.needs, entry.verified, thresholds, scene)
 
 
 def _scene_of_finding(name: str) -> str:

@@ -29,14 +29,14 @@ _NEEDS = {
 
 
 class Illness(NamedTuple):
-    """One entry of the doctor's catalogue, in words; ``remedies`` are ``(kind, text)``, ``scene`` a lab scene."""
+    """One entry of the doctor's catalogue, in words; ``thresholds`` are ``(name, value, reason)``, ``scene`` a lab scene."""
 
     id: str
     title: str
     meaning: str
     needs: tuple[str, ...] = ()
     is_verified: bool = False
-    remedies: tuple[tuple[str, str], ...] = ()
+    thresholds: tuple[tuple[str, str, str], ...] = ()
     scene: str = ""
 
 
@@ -44,7 +44,7 @@ def explain_finding(illness: Illness) -> Answer:
     """Explain one finding; where it shows is gathered from the states, timers, settings and claims that name it."""
     sections = [
         *_where(illness.id),
-        *_remedies(illness),
+        *_thresholds(illness),
         *_needs(illness),
         Section(
             "See it, with what to change for the program at hand", commands=(f"tcpscope doctor --only {illness.id}",)
@@ -58,7 +58,7 @@ def explain_finding(illness: Illness) -> Answer:
         "meaning": illness.meaning,
         "needs": list(illness.needs),
         "verified": illness.is_verified,
-        "remedies": [{"kind": kind, "text": text} for kind, text in illness.remedies],
+        "thresholds": [{"name": name, "value": value, "reason": reason} for name, value, reason in illness.thresholds],
         "scene": illness.scene or None,
     }
     return Answer(
@@ -76,9 +76,11 @@ def _where(name: str) -> tuple[Section, ...]:
     return (Section("Where it shows", grid=Grid(("state", "when", "meaning"), rows)),) if rows else ()
 
 
-def _remedies(illness: Illness) -> tuple[Section, ...]:
-    items = tuple(f"{kind}: {text}" for kind, text in illness.remedies)
-    return (Section("What to do", items=items),) if items else ()
+def _thresholds(illness: Illness) -> tuple[Section, ...]:
+    if not illness.thresholds:
+        return ()
+    hint = f"tcpscope doctor --threshold {illness.thresholds[0][0]}=..."
+    return (Section("From when on", grid=Grid(("threshold", "value", "why"), illness.thresholds), commands=(hint,)),)
 
 
 def _needs(illness: Illness) -> tuple[Section, ...]:

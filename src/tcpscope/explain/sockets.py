@@ -147,7 +147,7 @@ def who_owns(socket: Socket) -> str:
 def queues_text(socket: Socket) -> str:
     """Say what the two queues hold."""
     if socket.is_listener:
-        limit = f" of {socket.backlog}" if socket.backlog is not None else " (backlog not known)"
+        limit = f", backlog {socket.backlog}" if socket.backlog is not None else ", backlog not known"
         return f"{socket.recv_q} waiting for accept(){limit}"
     return f"Recv-Q {socket.recv_q}, Send-Q {socket.send_q} bytes" if socket.recv_q or socket.send_q else ""
 

@@ -304,9 +304,7 @@ def _timer_section(clocks: tuple[Clock, ...]) -> tuple[Section, ...]:
     if not clocks:
         return (Section("Timers", ("None.",)),)
     rows = tuple((clock.key, clock.shown or "-", clock.figures[0].condition, clock.figures[0].nominal, clock.figures[0].measured) for clock in clocks)  # fmt: skip
-    return (
-        Section("Timers", grid=Grid(("timer", "shown as", "by default", "nominal", "measured (Linux 6.18)"), rows)),
-    )
+    return (Section("Timers", grid=Grid(("timer", "shown as", "condition", "nominal", "measured (Linux 6.18)"), rows)),)
 
 
 def _deviation_section(state: State) -> tuple[Section, ...]:

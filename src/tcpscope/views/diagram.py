@@ -163,8 +163,7 @@ def _box(state: State, place: tuple[int, int], kind: str) -> str:
 
 def moves_outside_figure() -> tuple[tuple[State, State], ...]:
     """Return the moves of the table that figure 5 has no arrow for, in the order of life."""
-    edges = EDGES - ARCS.keys()
-    return tuple(sorted(edges, key=lambda edge: (LIFE_ORDER.index(edge[0]), LIFE_ORDER.index(edge[1]))))
+    return tuple(edge for edge in _in_life_order() if edge not in ARCS)
 
 
 def _notes() -> Iterator[str]:
@@ -187,7 +186,7 @@ def _notes() -> Iterator[str]:
 
 def emit_mermaid(marked: State | None = None) -> str:
     """Draw the life cycle as a Mermaid flow chart with every move of the table."""
-    edges = sorted(EDGES, key=lambda edge: (LIFE_ORDER.index(edge[0]), LIFE_ORDER.index(edge[1])))
+    edges = _in_life_order()
     lines = ["flowchart TD", *(f"    {state.name}([{state.name}])" for state in LIFE_ORDER)]
     arrows = {"client": "==>", "server": "-.->", "other": "-->"}
     lines += [
@@ -200,6 +199,24 @@ def emit_mermaid(marked: State | None = None) -> str:
     if marked is not None:
         lines.append(f"    style {marked.name} fill:#ffe9a8,stroke-width:3px")
     return "\n".join(lines) + "\n"
+
+
+def emit_mermaid_around(state: State) -> str:
+    """Draw one state with the moves into it and out of it as a Mermaid flow chart, left to right."""
+    lines = [
+        "flowchart LR",
+        f"    {state.name}([{state.name}])",
+        f"    style {state.name} fill:#ffe9a8,stroke-width:3px",
+    ]
+    before = [edge for edge in _in_life_order() if edge[1] is state]
+    after = [edge for edge in _in_life_order() if edge[0] is state]
+    lines += [f'    from_{one.name}([{one.name}]) -->|"{_mermaid_label(one, two)}"| {two.name}' for one, two in before]
+    lines += [f'    {one.name} -->|"{_mermaid_label(one, two)}"| to_{two.name}([{two.name}])' for one, two in after]
+    return "\n".join(lines) + "\n"
+
+
+def _in_life_order() -> list[tuple[State, State]]:
+    return sorted(EDGES, key=lambda edge: (LIFE_ORDER.index(edge[0]), LIFE_ORDER.index(edge[1])))
 
 
 def _mermaid_label(before: State, after: State) -> str:

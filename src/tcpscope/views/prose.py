@@ -134,6 +134,8 @@ def _markdown_section(section: Section) -> Iterator[str]:
     if section.grid is not None:
         yield from emit_markdown_grid(section.grid)
     if section.commands:
+        if section.items or section.grid is not None:
+            yield ""
         yield from ("```console", *(f"$ {command}" for command in section.commands), "```")
 
 
@@ -146,5 +148,5 @@ def emit_markdown_grid(grid: Grid) -> Iterator[str]:
 
 
 def _escape(text: str) -> str:
-    """Why: ``*:22`` and ``FIN_WAIT_1`` would be read as emphasis, ``|`` ends a cell, ``<`` begins HTML."""
-    return "".join(f"\\{char}" if char in "*|<_`[]" else char for char in text)
+    """Why: ``*:22`` would be read as emphasis, ``|`` ends a cell, ``<`` begins HTML, ``[`` a link."""
+    return "".join(f"\\{char}" if char in "*|<`[]" else char for char in text)

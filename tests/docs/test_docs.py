@@ -1,0 +1,104 @@
+"""The documentation as part of the program: nothing undocumented, no dead link, generated parts generated."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcpscope.cli.main import COMMANDS
+from tcpscope.doctor.catalogue import CATALOGUE
+from tcpscope.machine.lifecycle import ROWS
+from tcpscope.model.state import State
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+EXISTING = [name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(f"tcpscope.cli.{module}")]
+PAGES = sorted((*DOCS.rglob("*.md"), *ROOT.glob("*.md")))
+
+
+@pytest.fixture(scope="module")
+def generate():
+    sys.path.insert(0, str(DOCS))
+    try:
+        spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+@pytest.mark.parametrize("command", EXISTING)
+def test_command_has_a_page_with_its_parts(command):
+    page = DOCS / "reference" / "commands" / f"{command}.md"
+    assert page.exists(), f"write docs/reference/commands/{command}.md"
+    text = page.read_text(encoding="utf-8")
+    for heading in ("# tcpscope", "## Examples", "## FIELDS", "## COST", "## LIMITS", "## The same in Python"):
+        assert heading.lower() in text.lower(), f"{page.name} lacks {heading!r}"
+
+
+@pytest.mark.parametrize("command", EXISTING)
+def test_command_help_has_examples(command, generate):
+    text = generate.command_line.help_of([command])
+    assert f"tcpscope {command}" in text or "tcpscope -" in text or command == "overview"
+    assert "example" in text.lower()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_has_one_title_and_no_dead_link(page):
+    text = page.read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(re.findall(r"^# ", prose, re.MULTILINE)) == 1
+    for target in re.findall(r"(?<!\\)\]\(([^)#\s]+)[^)]*\)", prose):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).resolve().exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_names_only_commands_that_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for word in re.findall(r"(?:^\s*\$ (?:sudo )?(?:\./)?|`(?:sudo )?)tcpscope ([a-z]+)\b", text, re.MULTILINE):
+        assert word in COMMANDS, word
+
+
+def test_every_state_and_finding_has_a_generated_page(generate):
+    made = generate.generate()
+    for state in State:
+        page = DOCS / "reference" / "states" / f"{state.name.lower().replace('_', '-')}.md"
+        assert state.spell("netstat") in made[page]
+    for name in CATALOGUE:
+        assert f"# Finding {name}" in made[DOCS / "reference" / "findings" / f"{name}.md"]
+
+
+def test_life_cycle_page_holds_every_row(generate):
+    text = generate.generate()[DOCS / "reference" / "lifecycle.md"]
+    shown = re.findall(r"^\| `([A-Z0-9_.]+)` \|", text, re.MULTILINE)
+    assert shown == [row.id for row in ROWS]
+
+
+def test_man_page_names_every_command_and_option(generate):
+    text = generate.generate()[DOCS / "man" / "tcpscope.1"].replace("\\-", "-")
+    for command in EXISTING:
+        assert f".SS tcpscope {command}\n" in text
+        parser = generate.command_line.parser_of([command])
+        for action in parser._actions if parser else ():
+            for option in action.option_strings:
+                assert option in text, (command, option)
+
+
+def test_help_block_is_filled_and_a_changed_one_is_drift(generate, tmp_path, monkeypatch):
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    page.write_text(
+        "# x\n\n<!-- help: tcpscope diagram -->\nold\n<!-- end -->\n\n<!-- output: tcpscope explain 002-4 -->\n<!-- end -->\n"
+    )
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    monkeypatch.setattr(generate, "DOCS", tmp_path / "docs")
+    made = generate.generate()
+    assert "--highlight STATE" in made[page]
+    assert "$ tcpscope explain 002-4\nClaim 002-4: wrong" in made[page]
+    assert any("page.md" in line for line in generate.find_drift(made))
+    page.write_text(made[page])
+    assert not any("page.md" in line for line in generate.find_drift(made))
