@@ -30,39 +30,6 @@ def generate():
         sys.path.remove(str(DOCS))
 
 
-@pytest.mark.parametrize("command", EXISTING)
-def test_command_has_a_page_with_its_parts(command):
-    page = DOCS / "reference" / "commands" / f"{command}.md"
-    assert page.exists(), f"write docs/reference/commands/{command}.md"
-    text = page.read_text(encoding="utf-8")
-    for heading in ("# tcpscope", "## Examples", "## FIELDS", "## COST", "## LIMITS", "## The same in Python"):
-        assert heading.lower() in text.lower(), f"{page.name} lacks {heading!r}"
-
-
-@pytest.mark.parametrize("command", EXISTING)
-def test_command_help_has_examples(command, generate):
-    text = generate.command_line.help_of([command])
-    assert f"tcpscope {command}" in text or "tcpscope -" in text or command == "overview"
-    assert "example" in text.lower()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_page_has_one_title_and_no_dead_link(page):
-    text = page.read_text(encoding="utf-8")
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(re.findall(r"^# ", prose, re.MULTILINE)) == 1
-    for target in re.findall(r"(?<!\\)\]\(([^)#\s]+)[^)]*\)", prose):
-        if not re.match(r"[a-z]+:", target):
-            assert (page.parent / target).resolve().exists(), target
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_page_names_only_commands_that_exist(page):
-    text = page.read_text(encoding="utf-8")
-    for word in re.findall(r"(?:^\s*\$ (?:sudo )?(?:\./)?|`(?:sudo )?)tcpscope ([a-z]+)\b", text, re.MULTILINE):
-        assert word in COMMANDS, word
-
-
 def test_every_state_and_finding_has_a_generated_page(generate):
     made = generate.generate()
     for state in State:
@@ -84,7 +51,9 @@ def test_man_page_names_every_command_and_option(generate):
         assert f".SS tcpscope {command}\n" in text
         parser = generate.command_line.parser_of([command])
         for action in parser._actions if parser else ():
-            for option in action.option_strings:
+            for option in (
+                () if action.help in (None, "==SUPPRESS==") or "-h" in action.option_strings else action.option_strings
+            ):
                 assert option in text, (command, option)
 
 
@@ -92,7 +61,8 @@ def test_help_block_is_filled_and_a_changed_one_is_drift(generate, tmp_path, mon
     page = tmp_path / "docs" / "page.md"
     page.parent.mkdir()
     page.write_text(
-        "# x\n\n<!-- help: tcpscope diagram -->\nold\n<!-- end -->\n\n<!-- output: tcpscope explain 002-4 -->\n<!-- end -->\n"
+        "# x\n\n<!-- help: tcpscope diagram -->\nold\n<!-- end -->\n\n"
+        "<!-- output: tcpscope explain 002-4 -->\n<!-- end -->\n"
     )
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     monkeypatch.setattr(generate, "DOCS", tmp_path / "docs")
