@@ -8,7 +8,9 @@ __version__ = "0.1.0"
 
 #: Verb -> (module, name in it).
 _VERBS = {
+    "list": ("tcpscope.live.sockets", "list_sockets"),
     "snapshot": ("tcpscope.live.snapshot", "take_snapshot"),
+    "states": ("tcpscope.live.counts", "count_states"),
 }
 
 

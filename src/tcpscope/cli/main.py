@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "overview": ("overview", "this host at a glance (also: tcpscope alone)"),
     "list": ("list", "sockets with state, queues and owner (also: tcpscope -tanp)"),
     "read": ("read", "a netstat, ss or lsof dump of any system, or a capture"),
+    "states": ("states", "how many sockets are in which state, per process, remote host, listener"),
     "explain": ("explain", "a state, move, column, address, timer, setting, claim or socket, in prose"),
     "diagram": ("diagram", "the life cycle as SVG or Mermaid, drawn from the table"),
     "lab": ("lab", "make any state, transition or illness with real sockets, in private namespaces"),

@@ -41,7 +41,8 @@ class Namespace(NamedTuple):
         """A path that leads into it."""
         if self.names:
             return f"{NAMED_FOLDER}/{self.names[0]}"
-        return f"/proc/{self.pids[0]}/ns/net" if self.pids else _OWN
+        alive = (path for path in map("/proc/{}/ns/net".format, self.pids) if os.path.exists(path))
+        return next(alive, f"/proc/{self.pids[0]}/ns/net") if self.pids else _OWN
 
 
 def own_inode() -> int:

@@ -42,47 +42,64 @@ class Owners:
         self.records = b""
 
 
-def scan_owners(wanted: Container[int], netns: int, *, sufficient: int = 0) -> Owners:
+class TooMany(Exception):
+    """The processes hold more descriptors than the caller wants to have read one by one."""
+
+
+def scan_owners(wanted: Container[int], netns: int, *, sufficient: int = 0, budget: int = 0) -> Owners:
     """Scan the descriptors of the processes of namespace ``netns`` (its inode) for the inodes in ``wanted``.
 
     A socket may be held from outside its namespace (opened before ``setns``, or passed on). When fewer than
-    ``sufficient`` inodes have a holder after the first round the other processes are scanned too.
+    ``sufficient`` inodes have a holder after the first round the other processes are scanned too. Raises
+    :class:`TooMany` as soon as more than ``budget`` descriptors (0: any number) would have to be read.
     """
     owners = Owners("procfs")
-    pids = filter(str.isdecimal, posix.listdir("/proc"))
-    elsewhere = [pid for pid in pids if not _scan_process(pid, wanted, netns, owners)]
+    left = budget or _UNLIMITED
+    elsewhere = []
+    for pid in filter(str.isdecimal, posix.listdir("/proc")):
+        read = _scan_process(pid, wanted, netns, owners, left)
+        if read < 0:
+            elsewhere.append(pid)
+        else:
+            left -= read
     if len(owners.holders) < sufficient:
         for pid in elsewhere:
-            _scan_process(pid, wanted, 0, owners)
+            left -= _scan_process(pid, wanted, 0, owners, left)
     return owners
 
 
-def _scan_process(pid: str, wanted: Container[int], netns: int, owners: Owners) -> bool:
-    """Scan one process; ``False`` when it lives in another namespace than ``netns`` (0: take it anyway)."""
+_UNLIMITED = 1 << 62
+
+
+def _scan_process(pid: str, wanted: Container[int], netns: int, owners: Owners, budget: int) -> int:
+    """Scan one process; gives how many descriptors it has, -1 when it lives elsewhere than in ``netns`` (0: any)."""
     try:
         folder = posix.open("/proc/" + pid, _FOLDER)
     except OSError:
-        return True
+        return 0
     try:
         if netns and posix.readlink("ns/net", dir_fd=folder) != f"net:[{netns}]":
-            return False
-        if _collect_held(folder, wanted, owners, int(pid)):
-            owners.names[int(pid)] = _read_name(folder)
+            return -1
+        return _collect_held(folder, wanted, owners, int(pid), budget)
     except PermissionError:
         owners.refused += 1
     except OSError:
-        owners.names.setdefault(int(pid), "")  # Why: it ended while we looked; what was found stays true
+        pass  # Why: it ended while we looked; what was found stays true
     finally:
         posix.close(folder)
-    return True
+    return 0
 
 
-def _collect_held(folder: int, wanted: Container[int], owners: Owners, pid: int) -> int:
+def _collect_held(folder: int, wanted: Container[int], owners: Owners, pid: int, budget: int) -> int:
     descriptors = posix.open("fd", _FOLDER, dir_fd=folder)
     readlink, holders = posix.readlink, owners.holders
     sockets = held = 0
     try:
-        for name in posix.listdir(descriptors):
+        # Linux: since 6.2 the size of /proc/PID/fd is the number of descriptors; before it is 0.
+        if posix.stat(descriptors).st_size > budget:
+            raise TooMany
+        names = posix.listdir(descriptors)
+        for name in names:
             try:
                 target = readlink(name, dir_fd=descriptors)
             except FileNotFoundError:
@@ -97,7 +114,9 @@ def _collect_held(folder: int, wanted: Container[int], owners: Owners, pid: int)
         posix.close(descriptors)
     if sockets:
         owners.with_sockets.append(pid)
-    return held
+    if held:
+        owners.names[pid] = _read_name(folder)
+    return len(names)
 
 
 def read_name(pid: int) -> str:

@@ -21,7 +21,7 @@ TCP, UDP = sock_diag.IPPROTO_TCP, sock_diag.IPPROTO_UDP
 EVERY_STATE = sock_diag.ALL_STATES
 WITH_BOUND = sock_diag.ALL_STATES | sock_diag.BOUND_INACTIVE_MASK
 
-#: From so many sockets on the BPF iterator is tried first: loading it costs as much as scanning that many.
+#: When more descriptors than this would have to be read the BPF iterator is tried: loading it costs about as much.
 _MANY = 5_000
 
 
@@ -133,13 +133,17 @@ def _fall_back(listing: Listing, proto: int, family: int, states: int, error: OS
 
 
 def _find_owners(wanted: set[int], netns: int) -> Owners:
-    """Find the holders of these inodes of namespace ``netns``: by BPF when there are many, else in ``/proc``."""
-    owners, reason = read_owner_records() if len(wanted) >= _MANY else (None, "")
+    """Find the holders of these inodes of namespace ``netns``: in ``/proc``, by BPF when that would be much to read."""
+    from tcpscope.kernel.processes import TooMany, scan_owners
+
+    try:
+        return scan_owners(wanted, netns, sufficient=len(wanted), budget=_MANY)
+    except TooMany:
+        pass
+    owners, reason = read_owner_records()
     if owners is not None:
         _index_records(owners, wanted)
         return owners
-    from tcpscope.kernel.processes import scan_owners
-
     owners = scan_owners(wanted, netns, sufficient=len(wanted))
     owners.reason = reason
     return owners
@@ -163,12 +167,18 @@ def read_owner_records() -> tuple[Owners | None, str]:
 
 
 def _index_records(owners: Owners, wanted: set[int]) -> None:
-    from tcpscope.kernel.bpf.socket_owners import owners_by_inode
+    """Pick the holders of ``wanted`` out of the records of the whole host."""
+    from struct import iter_unpack
 
-    for inode, held in owners_by_inode(owners.records).items():
+    from tcpscope.kernel.bpf.socket_owners import OWNER_RECORD
+
+    holders, pids = owners.holders, set()
+    for inode, pid, fd, comm in iter_unpack(OWNER_RECORD, owners.records):
         if inode in wanted:
-            owners.holders[inode] = [(pid, fd) for pid, fd, _ in held]
-            owners.names.update((pid, name) for pid, _, name in held)
+            holders.setdefault(inode, []).append((pid, fd))
+            if pid not in pids:
+                pids.add(pid)
+                owners.names[pid] = comm.partition(b"\0")[0].decode("utf-8", "backslashreplace")
     owners.with_sockets = list(owners.names)
 
 

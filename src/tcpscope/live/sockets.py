@@ -17,7 +17,7 @@ from tcpscope.kernel.netlink import parse_attributes
 from tcpscope.kernel.tcp_info import parse_memory, parse_tcp_info
 from tcpscope.live.listing import EVERY_STATE, own_netns, read_listing
 from tcpscope.model.address import Endpoint
-from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.errors import TcpscopeError, UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Age, Owner, Socket, TcpInfo, Timer
 from tcpscope.model.spelling import KERNEL_EXTRA
@@ -65,6 +65,24 @@ def read_sockets(
     return sockets, describe_coverage(listing)
 
 
+def list_sockets(
+    *,
+    tcp: bool = True,
+    udp: bool = True,
+    netns: str | None = None,
+    detail: bool = True,
+    owners: bool = True,
+    where: Callable[[Socket], bool] | None = None,
+) -> list[Socket]:
+    """List the sockets of a network namespace, listeners included: ``tcpscope list -anp``.
+
+    ``detail`` asks for ``tcp_info``, memory and control group too; ``where`` chooses. What could not be seen is told
+    by :func:`read_sockets` and by the coverage of a snapshot.
+    """
+    masks = {"tcp": EVERY_STATE if tcp else 0, "udp": EVERY_STATE if udp else 0}
+    return read_sockets(tcp=masks["tcp"], udp=masks["udp"], detail=detail, owners=owners, netns=netns, select=where)[0]
+
+
 def read_all_namespaces(
     *,
     tcp: int = EVERY_STATE,
@@ -85,11 +103,12 @@ def read_all_namespaces(
     unseen, notes = 0, dict.fromkeys([_hidden(refused)] if refused else [])
     coverage = Coverage()
     for namespace in namespaces:
-        path = None if namespace.inode == here else namespace.path
         try:
-            found, coverage = ask(netns=path)
+            found, coverage = ask(netns=None if namespace.inode == here else namespace.path)
+        except UsageError:
+            continue  # Why: it vanished while we looked
         except TcpscopeError as error:
-            notes[f"{namespace.label}: {error}"] = None
+            notes[str(error)] = None
             continue
         sockets += found
         unseen += coverage.sockets_without_owner
