@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from tcpscope.cli.filtering import read_selection
 from tcpscope.cli.flags import Options, add_output_options, add_switches, check_output_options, new_parser
 from tcpscope.cli.list import is_coloured, warn, write
 from tcpscope.live import counts
@@ -17,6 +20,9 @@ from tcpscope.views.table import Column, render_csv, render_table
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    from tcpscope.model.socket import Socket
 
 GROUPS = ("state", "process", "remote", "listener", "netns")
 
@@ -78,22 +84,40 @@ def _count(options: StatesOptions) -> tuple[list[Count], Coverage]:
     if options.by == "state" and not options.netns and not options.all_namespaces and not options.filter:
         listing = read_listing(tcp=tcp, udp=udp, family=family)
         return counts.count_listing(listing), describe_coverage(listing)
-    owners = options.by == "process"
-    if options.all_namespaces or options.by == "netns":
-        sockets, coverage, labels = read_all_namespaces(tcp=tcp, udp=udp, family=family, detail=False, owners=owners)
-    else:
-        sockets, coverage = read_sockets(
-            tcp=tcp, udp=udp, family=family, detail=False, owners=owners, netns=options.netns
-        )
-        labels = {}
-    keys = {
-        "state": None,
-        "process": counts.by_process,
-        "remote": counts.by_remote,
-        "listener": counts.by_listener(sockets),
-        "netns": counts.by_netns(labels),
-    }
+    sockets, coverage, labels = _read(options, tcp, udp, family)
+    if options.by == "state":
+        return counts.count_sockets(sockets), coverage
+    if options.by == "listener":
+        # Why read again: a filter may have left the listeners out.
+        listeners = read_sockets(tcp=1 << 10, udp=0, detail=False, owners=False, netns=options.netns)[0]
+        return counts.count_sockets(sockets, counts.by_listener(listeners)), coverage
+    keys = {"process": counts.by_process, "remote": counts.by_remote, "netns": counts.by_netns(labels)}
     return counts.count_sockets(sockets, keys[options.by]), coverage
+
+
+def _read(options: StatesOptions, tcp: int, udp: int, family: int) -> tuple[Sequence[Socket], Coverage, dict[int, str]]:
+    selection = read_selection(options.filter)
+    owners, detail, matches, bytecode = options.by == "process", False, None, b""
+    if selection is not None:
+        owners, detail = owners or selection.needs_owners, selection.needs_detail
+        matches, bytecode = selection.matches, selection.bytecode
+        if selection.states is not None:
+            tcp, udp = tcp and selection.states, udp and selection.states
+    ask = partial(
+        read_all_namespaces if options.all_namespaces or options.by == "netns" else _read_one_namespace,
+        tcp=tcp,
+        udp=udp,
+        family=family,
+        detail=detail,
+        owners=owners,
+        select=matches,
+        bytecode=bytecode,
+    )
+    return ask(netns=options.netns) if options.netns else ask()
+
+
+def _read_one_namespace(**query: Any) -> tuple[Sequence[Socket], Coverage, dict[int, str]]:
+    return (*read_sockets(**query), {})
 
 
 def _print_json(rows: Sequence[Count], coverage: Coverage, by: str) -> None:
