@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from tcpscope.cli.filtering import read_selection
 from tcpscope.cli.flags import Options, add_output_options, add_switches, check_output_options, new_parser
 from tcpscope.cli.list import is_coloured, warn, write
@@ -20,7 +18,6 @@ from tcpscope.views.table import Column, render_csv, render_table
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from tcpscope.model.socket import Socket
 
@@ -103,21 +100,21 @@ def _read(options: StatesOptions, tcp: int, udp: int, family: int) -> tuple[Sequ
         matches, bytecode = selection.matches, selection.bytecode
         if selection.states is not None:
             tcp, udp = tcp and selection.states, udp and selection.states
-    ask = partial(
-        read_all_namespaces if options.all_namespaces or options.by == "netns" else _read_one_namespace,
+    if options.all_namespaces or options.by == "netns":
+        return read_all_namespaces(
+            tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, select=matches, bytecode=bytecode
+        )
+    sockets, coverage = read_sockets(
         tcp=tcp,
         udp=udp,
         family=family,
         detail=detail,
         owners=owners,
+        netns=options.netns,
         select=matches,
         bytecode=bytecode,
     )
-    return ask(netns=options.netns) if options.netns else ask()
-
-
-def _read_one_namespace(**query: Any) -> tuple[Sequence[Socket], Coverage, dict[int, str]]:
-    return (*read_sockets(**query), {})
+    return sockets, coverage, {}
 
 
 def _print_json(rows: Sequence[Count], coverage: Coverage, by: str) -> None:
