@@ -37,6 +37,8 @@ ALLOWED = {
 SCRIPT = """
 import sys
 sys.path.insert(0, {path!r})
+import tcpscope.live.listing as listing
+listing._MANY = 1 << 40  # a machine with a crowd of descriptors would load BPF
 from tcpscope.cli.main import main
 code = main({argv!r})
 print(*sys.modules, file=sys.stderr)
