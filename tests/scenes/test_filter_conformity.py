@@ -9,74 +9,25 @@ kernel; states that exclude each other, where ss falls back to its default inste
 import os
 import random
 import shutil
-import socket
 import subprocess
 
 import pytest
+from tests.scenes.busy import PORTS, busy_namespace
 
 from tcpscope.cli.filtering import read_selection
-from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.live.sockets import read_sockets
+
+__all__ = ["busy_namespace"]
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(shutil.which("ss") is None, reason="needs ss to compare with"),
 ]
 EXPRESSIONS = int(os.environ.get("TCPSCOPE_EXPRESSIONS", "600"))
-PORTS = [1001, 1002, 1003, 1004]
 HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.0/31", "127.0.0.0/8", "127.1.0.0/16", "10.0.0.1", "[::1]", "[::1/128]",
          "[fe80::/10]", "127.0.0.1:1001", "[::1]:1003", "*:1002", ":1004", "*", "localhost"]  # fmt: skip
 STATES = ["established", "listening", "close-wait", "fin-wait-2", "time-wait", "syn-sent", "connected", "synchronized",
           "bucket", "big", "all", "closed"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def busy_namespace():
-    # Why two: a namespace made inside one with this setting has a small hash table of its own, quickly walked
-    parent = NetworkNamespace.create()
-    parent.write_sysctl("net.ipv4.tcp_child_ehash_entries", 1024)
-    with parent.entered():
-        namespace = NetworkNamespace.create()
-    held = []
-    with namespace.entered():
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        for family, address in ((2, "127.0.0.1"), (2, "127.0.0.2"), (10, "::1"), (10, "::")):
-            for port in PORTS:
-                held += open_connections(family, address, port)
-        yield namespace
-    for one in held:
-        one.close()
-    namespace.close()
-    parent.close()
-
-
-def open_connections(family, address, port):
-    """A listener with an open, a half-closed and a finished connection; some through v4-mapped addresses."""
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == 10:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address != "::")
-    try:
-        listener.bind((address, port + (10 if address == "::" else 0)))
-    except OSError:
-        listener.close()
-        return []
-    listener.listen(8)
-    held = [listener]
-    target = listener.getsockname()[:2]
-    reach = (2, ("127.0.0.1", target[1])) if address == "::" else (family, target)
-    for ending in ("open", "half", "done"):
-        client = socket.socket(reach[0], socket.SOCK_STREAM)
-        client.connect(reach[1])
-        server, _ = listener.accept()
-        if ending == "half":
-            client.shutdown(socket.SHUT_WR)
-        if ending == "done":
-            client.close()
-            server.close()
-        else:
-            held += [client, server]
-    return held
 
 
 def generate(random):

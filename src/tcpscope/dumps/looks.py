@@ -122,7 +122,7 @@ class DumpReader:
         """One field of ``lsof -F``: a letter, then the value; it begins with a process."""
         if not self.in_fields and not (line[:1] == "p" and is_count(line[1:])):
             return False
-        if line[:1] not in "pcuLRfaltdinPTgsDoGNKMrzx" or " " in line[:2]:
+        if line[:1] not in "pcuLRfaltdinPTgsDoGNKMrzx":
             self.in_fields = False
             return False
         self.in_fields = True

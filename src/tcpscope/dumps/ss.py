@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tcpscope.dumps.addresses import AddressReader
 from tcpscope.dumps.rows import INODE_UNKNOWN, STATE_WORDS, is_count, make_socket
+from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket, SocketMemory, TcpInfo, Timer
 from tcpscope.model.spelling import DIALECTS
 from tcpscope.model.state import State
@@ -59,12 +60,18 @@ class SsReader:
         local, remote = self.addresses.read(words[at + 3]), self.addresses.read(words[at + 4])
         if local is None or remote is None:
             return None
+        is_dual_stack = local.address == "*"  # ss: "*" is the IPv6 wildcard that takes IPv4 too, "[::]" IPv6 alone
+        if is_dual_stack:
+            local = Endpoint("::", local.port)
+        if remote.address == "*":
+            remote = Endpoint("::" if local.is_ipv6 else "0.0.0.0", remote.port)
         recv_q, send_q = int(words[at + 1]), int(words[at + 2])
         if not proto:
             proto = "udp" if state == State.CLOSED else "tcp"
         socket = make_socket(proto, state, local, remote, (recv_q, send_q))
         if state == State.LISTEN:
-            socket = socket._replace(backlog=send_q)
+            v6only = None if not local.is_ipv6 else local.address == "::" and not is_dual_stack
+            socket = socket._replace(backlog=send_q, v6only=v6only)
         return self.continue_row(socket, words[at + 5 :]) if len(words) > at + 5 else socket
 
     def continue_row(self, socket: Socket, words: list[str]) -> Socket:
