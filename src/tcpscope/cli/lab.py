@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _play(scene: Scene, arguments: argparse.Namespace) -> Outcome:
     from tcpscope.lab.play import play_scene
-    from tcpscope.views.scenes import draw_checkpoint, open_story, sum_up, tell_moment
+    from tcpscope.views.scenes import draw_checkpoint, draw_diagnosis, open_story, sum_up, tell_moment
 
     is_told = (arguments.explain or arguments.pause) and not arguments.json
 
@@ -102,6 +102,7 @@ def _play(scene: Scene, arguments: argparse.Namespace) -> Outcome:
         return outcome
     if not is_told and outcome.checkpoints and outcome.ok:
         _print(draw_checkpoint(outcome.checkpoints[-1]))
+        _print(line for diagnosis in outcome.diagnoses for line in draw_diagnosis(diagnosis))
     _print(sum_up(outcome))
     print()
     return outcome

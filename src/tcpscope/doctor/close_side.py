@@ -30,7 +30,7 @@ def close_wait(look: Look) -> Iterator[Finding]:
     waiting = [socket for socket in look.states[State.CLOSE_WAIT] if not look.is_unaccepted(socket)]
     for key, sockets in group(waiting, lambda socket: _holder_or_port(look, socket)).items():
         old, unknown = look.older_than(sockets, look.limit_of("close-wait-leak.age_s"))
-        stuck = [socket for socket in old if not _still_sends(look, socket)]
+        stuck = [socket for socket in old if not _still_sends(look, socket) and not _still_reads(look, socket)]
         suspects = stuck + unknown
         if len(suspects) < look.limit_of("close-wait-leak.count"):
             continue
@@ -154,6 +154,12 @@ def _still_sends(look: Look, socket: Socket) -> bool:
     if earlier and earlier.tcp_info and info.bytes_sent is not None and earlier.tcp_info.bytes_sent is not None:
         return info.bytes_sent > earlier.tcp_info.bytes_sent
     return bool(info.data_segs_out) and info.last_data_sent_ms + 1000 < look.age(socket).ms
+
+
+def _still_reads(look: Look, socket: Socket) -> bool:
+    """Whether the program took something out of the socket between the looks: slow, not stuck."""
+    earlier = look.before(socket)
+    return earlier is not None and earlier.state == socket.state and socket.recv_q < earlier.recv_q
 
 
 def _holder_or_port(look: Look, socket: Socket) -> str:

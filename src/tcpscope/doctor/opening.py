@@ -50,7 +50,9 @@ def is_deferred(look: Look, socket: Socket) -> bool:
     timer = socket.timer
     if timer is None or timer.retransmits:
         return False
-    if timer.expires_ms > 1500:
+    if timer.expires_ms > 1100:
+        return True
+    if look.before(socket) is not None and look.elapsed_s > 1.2:
         return True
     other = look.other_end(socket)
     return bool(look.delta(_FAMILY + "TCPDeferAcceptDrop")) and other is not None and other.state == State.ESTABLISHED

@@ -67,6 +67,11 @@ class Actor:
         sock.start_connect(address, port)
         return sock
 
+    def try_connect(self, address: str, port: int, times: int) -> tuple[int, ActorSocket | None]:
+        """Connect until it is not refused; return how many tries it took, and the socket if there is one."""
+        tries, fd = self.ask("try_connect", [address, port], times)
+        return tries, ActorSocket(self, fd) if fd >= 0 else None
+
     def fork(self) -> int:
         """Let it fork a child that holds the same sockets; return the child's pid."""
         pid: int = self.ask("fork")
@@ -105,6 +110,10 @@ class ActorSocket:
         """Take the next connection, waiting for it."""
         fd, _ = self.actor.ask("accept", self.fd)
         return ActorSocket(self.actor, fd)
+
+    def accept_waiting(self) -> list[ActorSocket]:
+        """Take every connection that waits now."""
+        return [ActorSocket(self.actor, fd) for fd in self.actor.ask("accept_waiting", self.fd)]
 
     def connect(self, address: str, port: int) -> None:
         """Connect and wait for the outcome."""

@@ -36,7 +36,7 @@ def play_scene(
     return Outcome(
         scene,
         tuple(stage.checkpoints),
-        (),
+        tuple(stage.diagnoses),
         tuple(stage.facts),
         (),
         error,

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 SOCKETS: dict[int, socket.socket] = {}
@@ -48,25 +48,62 @@ def connect(fd: int, address: list[Any]) -> None:
     SOCKETS[fd].connect(tuple(address))
 
 
+def try_connect(address: list[Any], times: int) -> list[int]:
+    """Connect again and again with new sockets that are closed at once when refused; return ``[tries, fd or -1]``."""
+    for tried in range(1, times + 1):
+        sock = socket.socket()
+        sock.settimeout(10)
+        try:
+            sock.connect(tuple(address))
+        except ConnectionRefusedError:
+            sock.close()
+        else:
+            return [tried, keep(sock)]
+    return [times, -1]
+
+
+def accept_waiting(fd: int) -> list[int]:
+    """Accept every connection that waits now; return their descriptors."""
+    accepted = []
+    with at_once(fd) as listener:
+        while True:
+            sock, _ = listener.accept()
+            sock.settimeout(10)
+            accepted.append(keep(sock))
+    return accepted
+
+
 def start_connect(fd: int, address: list[Any]) -> None:
     """Start to connect and do not wait."""
-    SOCKETS[fd].setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        SOCKETS[fd].connect(tuple(address))
-    SOCKETS[fd].settimeout(10)
+    with at_once(fd) as sock:
+        sock.connect(tuple(address))
+
+
+@contextlib.contextmanager
+def at_once(fd: int) -> Iterator[socket.socket]:
+    """Let the calls in the block return at once, and end the block when one would have to wait."""
+    sock = SOCKETS[fd]
+    sock.setblocking(False)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            yield sock
+    finally:
+        sock.settimeout(10)
 
 
 def send(fd: int, payload: str) -> int:
     """Send what fits without waiting; return how much."""
-    return SOCKETS[fd].send(base64.b64decode(payload), socket.MSG_DONTWAIT)
+    with at_once(fd) as sock:
+        return sock.send(base64.b64decode(payload))
+    return 0
 
 
 def send_zeros(fd: int, size: int) -> int:
     """Send ``size`` zero octets or as many as fit without waiting; return how many."""
     sent = 0
-    with contextlib.suppress(BlockingIOError):
+    with at_once(fd) as sock:
         while sent < size:
-            sent += SOCKETS[fd].send(bytes(min(65536, size - sent)), socket.MSG_DONTWAIT)
+            sent += sock.send(bytes(min(65536, size - sent)))
     return sent
 
 
@@ -86,8 +123,8 @@ def recv(fd: int, size: int) -> str:
 def drain(fd: int) -> int:
     """Read and throw away what is there; return how many octets."""
     total = 0
-    with contextlib.suppress(BlockingIOError):
-        while chunk := SOCKETS[fd].recv(1 << 20, socket.MSG_DONTWAIT):
+    with at_once(fd) as sock:
+        while chunk := sock.recv(1 << 20):
             total += len(chunk)
     return total
 
@@ -138,23 +175,12 @@ def limit_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
-def transfer(writer: int, reader: int, size: int) -> int:
-    """Send ``size`` octets from one own socket to another; for connections within one host."""
-    import threading
-
-    thread = threading.Thread(target=push_zeros, args=(writer, size))
-    thread.start()
-    got = 0
-    while got < size:
-        got += len(SOCKETS[reader].recv(1 << 20))
-    thread.join()
-    return got
-
-
 VERBS: dict[str, Callable[..., Any]] = {
     "new": new,
     "accept": accept,
     "connect": connect,
+    "try_connect": try_connect,
+    "accept_waiting": accept_waiting,
     "start_connect": start_connect,
     "send": send,
     "send_zeros": send_zeros,
@@ -167,7 +193,6 @@ VERBS: dict[str, Callable[..., Any]] = {
     "fork": fork,
     "end_child": end_child,
     "limit_files": limit_files,
-    "transfer": transfer,
     "bind": lambda fd, address: SOCKETS[fd].bind(tuple(address)),
     "listen": lambda fd, backlog: SOCKETS[fd].listen(backlog),
     "shutdown": lambda fd, how: SOCKETS[fd].shutdown(how),

@@ -9,14 +9,19 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from tcpscope.doctor import diagnose
+from tcpscope.doctor.thresholds import DEFAULTS, Thresholds
 from tcpscope.kernel.sandbox import Host, Sandbox
 from tcpscope.lab import programs
 from tcpscope.lab.actor import Actor, ActorSocket
 from tcpscope.lab.look import compare_with_ss, look_at
-from tcpscope.lab.scene import Checkpoint, End, Fact, Seen, describe, is_match
+from tcpscope.lab.scene import Checkpoint, Diagnosis, End, Fact, Seen, describe, is_match
+from tcpscope.live.snapshot import take_snapshot
+from tcpscope.model.finding import Severity
+from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
@@ -25,11 +30,12 @@ PATIENCE_S = 5.0
 
 
 class Moment(NamedTuple):
-    """Something a person who watches is told at once: a ``step`` (text) or a ``checkpoint``."""
+    """Something a person who watches is told at once: ``step``, ``fact``, ``checkpoint`` or ``diagnosis``."""
 
     kind: str
     text: str
     checkpoint: Checkpoint | None = None
+    diagnosis: Diagnosis | None = None
 
 
 class Pair(NamedTuple):
@@ -40,6 +46,24 @@ class Pair(NamedTuple):
     listener: ActorSocket
 
 
+class Crowd(NamedTuple):
+    """Many connections between two processes; ``server`` is empty when nobody has accepted."""
+
+    client: list[ActorSocket]
+    server: list[ActorSocket]
+    listener: ActorSocket
+
+    def close_clients(self) -> None:
+        """Let the client close all of them."""
+        for socket in self.client:
+            socket.close()
+
+    def close_servers(self) -> None:
+        """Let the server close all of them."""
+        for socket in self.server:
+            socket.close()
+
+
 class Stage:
     """The hosts of one run and the record of what happened there."""
 
@@ -48,7 +72,9 @@ class Stage:
         self.client: Host = sandbox.client
         self.server: Host = sandbox.server
         self.checkpoints: list[Checkpoint] = []
+        self.diagnoses: list[Diagnosis] = []
         self.facts: list[Fact] = []
+        self._first: dict[str, Snapshot] = {}
         self._tell = on_moment
 
     def step(self, text: str) -> None:
@@ -72,6 +98,18 @@ class Stage:
         listener = server.listen(port, backlog)
         near = client.connect(self.server.address, port)
         return Pair(near, listener.accept(), listener)
+
+    def crowd(self, number: int, *, backlog: int = 128, port: int = PORT, accept: bool = True) -> Crowd:
+        """Make a server process and a client process with many connections between them."""
+        server, client = self.actor(self.server), self.actor(self.client)
+        listener = server.listen(port, backlog)
+        near: list[ActorSocket] = []
+        far: list[ActorSocket] = []
+        for _ in range(number):
+            near.append(client.connect(self.server.address, port))
+            if accept:
+                far.append(listener.accept())
+        return Crowd(near, far, listener)
 
     def expect(
         self,
@@ -100,6 +138,55 @@ class Stage:
         except OSError as error:
             shown = os.strerror(error.errno or 0)
         self.verify(text, os.strerror(code), shown)
+
+    def look_first(self, host: Host) -> None:
+        """Let the doctor take the first of its two looks; :meth:`diagnose` takes the second."""
+        self._first[host.name] = take_snapshot(netns=host.namespace.path)
+
+    def diagnose(
+        self,
+        host: Host,
+        *finds: str,
+        never: Sequence[str] = (),
+        also: Sequence[str] = (),
+        thresholds: Mapping[str, float] | None = None,
+        ports: Sequence[int] = (),
+    ) -> Diagnosis:
+        """Ask the doctor about a host: it must find ``finds``, must not say ``never``, and may say ``also``.
+
+        Anything else above info that is not explained by another finding is a surprise. ``thresholds`` stand in for
+        waits of minutes; they are told. Without :meth:`look_first` both looks are taken here, 0.3 s apart.
+        """
+        if host.name not in self._first:
+            self.look_first(host)
+            time.sleep(0.3)
+        for name, value in (thresholds or {}).items():
+            self.step(f"(threshold {name}: {value:g} here instead of {DEFAULTS[name]:g}, to spare the wait)")
+        findings = tuple(
+            diagnose(
+                take_snapshot(netns=host.namespace.path),
+                self._first.pop(host.name),
+                thresholds=Thresholds(thresholds),
+                wanted_ports=ports,
+            )
+        )
+        known = {finding.id for finding in findings}
+        surprises = tuple(
+            finding.id
+            for finding in findings
+            if finding.severity > Severity.INFO
+            and finding.id not in (*finds, *also)
+            and finding.explained_by not in known
+        )
+        diagnosis = Diagnosis(host.name, finds, tuple(never), findings, surprises)
+        self.diagnoses.append(diagnosis)
+        self._tell(Moment("diagnosis", f"the doctor on {host.name}", diagnosis=diagnosis))
+        return diagnosis
+
+    def grown(self, host: Host, counter: str) -> int:
+        """Return by how much a counter (``Tcp.InErrs``) has grown since :meth:`look_first`."""
+        now = take_snapshot(netns=host.namespace.path, detail=False, owners=False)
+        return now.counters.get(counter, 0) - self._first[host.name].counters.get(counter, 0)
 
     def wait_until(self, is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
         """Ask again and again until something is so; return whether it became so in time."""

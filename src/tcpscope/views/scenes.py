@@ -35,6 +35,10 @@ def open_story(scene: Scene, width: int = WIDTH) -> Iterator[str]:
 
 def tell_moment(moment: Moment, width: int = WIDTH) -> Iterator[str]:
     """Yield the lines of one moment of an explained scene."""
+    if moment.diagnosis is not None:
+        yield from draw_diagnosis(moment.diagnosis, width)
+        yield ""
+        return
     if moment.checkpoint is None:
         mark = "= " if moment.kind == "fact" else "> "
         yield from textwrap.wrap(moment.text, width - 4, initial_indent=mark, subsequent_indent="  ")
@@ -59,6 +63,23 @@ def draw_checkpoint(checkpoint: Checkpoint) -> Iterator[str]:
         if len(end.sockets) > _MANY:
             yield f"    {end.host}: {len(end.sockets) - _MANY} more; in all {', '.join(end.shown)}"
     yield from (f"  {line}" for end in checkpoint.ends for line in _verdict(end))
+
+
+def draw_diagnosis(diagnosis: Diagnosis, width: int = WIDTH) -> Iterator[str]:
+    """Yield what the doctor said of a host, the worst first, with its evidence; and whether that was expected."""
+    yield f"  the doctor on {diagnosis.host}:"
+    if not diagnosis.findings:
+        yield "    nothing to report"
+    for finding in sorted(diagnosis.findings, key=lambda one: -one.severity):
+        because = f" (because of {finding.explained_by})" if finding.explained_by else ""
+        head = f"{finding.severity.name:<8} {finding.id}: {finding.title}{because}"
+        yield from textwrap.wrap(head, width - 4, initial_indent="    ", subsequent_indent="             ")
+        for line in finding.evidence:
+            yield from textwrap.wrap(
+                line, width - 4, initial_indent="             - ", subsequent_indent="               "
+            )
+    if not diagnosis.ok:
+        yield f"  NOT AS EXPECTED: {_judge(diagnosis)}"
 
 
 def sum_up(outcome: Outcome) -> Iterator[str]:

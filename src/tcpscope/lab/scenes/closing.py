@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from tcpscope.kernel.raw_packets import PacketSocket
 from tcpscope.lab.scene import Seen, scene
-from tcpscope.lab.stage import Stage, listening
+from tcpscope.lab.stage import Pair, Stage, listening
 from tcpscope.model.segment import FIN
 from tcpscope.model.state import State
 
 
-@scene("state", "both closed at once: the FINs crossed", state=State.CLOSING)
-def closing(stage: Stage) -> None:
-    """Each end has sent a FIN and got the other's FIN, but not the ACK of its own. Usually half a round trip long. To
-    hold it still, both FINs are caught on the way, delivered when both are out, and every ACK of them is dropped.
-    """
-    pair = stage.connect()
+def cross_fins(stage: Stage, pair: Pair) -> None:
+    """Close both ends at once so that the FINs cross; ACKs of them are lost until the hosts pass everything again."""
     wires = (PacketSocket(stage.client), PacketSocket(stage.server))
     stage.step("Everything is lost in both directions; both programs call close().")
     stage.client.drop()
@@ -24,11 +20,22 @@ def closing(stage: Stage) -> None:
     fin_sent = Seen(State.FIN_WAIT_1, 0, 1, "", "on")
     stage.expect("two FINs are on their way", [fin_sent], [listening(), fin_sent])
     stage.step("The two FINs arrive late, as on a slow path; the ACKs that answer them are lost.")
-    fins = [next(frame for frame in wire.read_frames() if frame.is_outgoing and frame.flags & FIN) for wire in wires]
+    fins = [
+        next(frame for frame in wire.read_frames() if frame.is_outgoing and frame.segment.has(FIN)) for wire in wires
+    ]
     for host, fin in zip((stage.client, stage.server), fins, strict=True):
-        host.drop(f"tcp ackseq {(fin.seq + 1) % 2**32}")
+        host.drop(f"tcp ackseq {(fin.segment.seq + 1) % 2**32}")
     for wire, fin in zip(wires, fins, strict=True):
-        wire.send(fin.octets)
+        wire.replay(fin)
+        wire.close()
+
+
+@scene("state", "both closed at once: the FINs crossed", state=State.CLOSING)
+def closing(stage: Stage) -> None:
+    """Each end has sent a FIN and got the other's FIN, but not the ACK of its own. Usually half a round trip long. To
+    hold it still, both FINs are caught on the way, delivered when both are out, and every ACK of them is dropped.
+    """
+    cross_fins(stage, stage.connect())
     both_fins = Seen(State.CLOSING, 1, 1, "", "on")
     stage.expect("each waits for the ACK of its own FIN", [both_fins], [listening(), both_fins])
     stage.step("The path is whole again: the next FIN is acknowledged.")
