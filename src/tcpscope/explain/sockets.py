@@ -12,45 +12,73 @@ from tcpscope.explain.states import PORTRAITS, findings_of
 from tcpscope.model.socket import Socket, Timer
 from tcpscope.model.state import State
 
-LIMIT = 20  #: sockets explained one by one; more are counted
+LIMIT = 20  #: groups of like sockets that are explained; more are counted
+EXAMPLES = 5  #: sockets of a group that are named
 
 
 def explain_sockets(sockets: Sequence[Socket], what: str, source: str = "") -> Answer:
-    """Explain every socket in ``sockets``; ``what`` is how the user named them, ``source`` where they come from."""
+    """Explain every socket in ``sockets``, like ones together.
+
+    ``what`` is how the user named them, ``source`` where they come from.
+    """
     tcp = [socket for socket in sockets if socket.proto.startswith("tcp")]
-    sections = tuple(_section(socket) for socket in tcp[:LIMIT])
+    groups = _group(tcp)
     counts = {state: sum(socket.state == state for socket in tcp) for state in State}
     census = ", ".join(f"{number} {state.name}" for state, number in counts.items() if number)
-    rest = f" The first {LIMIT} are explained." if len(tcp) > LIMIT else ""
-    summary = (
-        f"{len(tcp)} TCP socket{'s' * (len(tcp) != 1)} match{'es' * (len(tcp) == 1)}: {census}.{rest}"
-        if tcp
-        else "No TCP socket matches."
-    )
+    rest = f" The first {LIMIT} kinds of {len(groups)} are explained." if len(groups) > LIMIT else ""
+    plural = "s match" if len(tcp) != 1 else " matches"
+    summary = f"{len(tcp)} TCP socket{plural}: {census}.{rest}" if tcp else "No TCP socket matches."
     see = tuple(state.name for state, number in counts.items() if number)[:4]
-    facts: dict[str, object] = {
-        "matches": len(tcp),
-        "source": source,
-        "sockets": [socket_as_json(socket) for socket in tcp],
-    }
+    facts: dict[str, object] = {"matches": len(tcp), "source": source, "sockets": [socket_as_json(one) for one in tcp]}
+    sections = tuple(_section(group) for group in groups[:LIMIT])
     return Answer("socket", what, f"Sockets {what}", summary, sections, see, facts)
 
 
-def _section(socket: Socket) -> Section:
-    heading = (
-        f"{socket.local} {socket.state.name}"
-        if socket.is_listener
-        else f"{socket.local} -> {socket.remote} {socket.state.name}"
-    )
+def _group(sockets: Sequence[Socket]) -> list[list[Socket]]:
+    """Put sockets together that are explained with the same words."""
+    groups: dict[tuple[object, ...], list[Socket]] = {}
+    for socket in sockets:
+        key = (socket.state, why(socket), who_acts(socket), _holders(socket))
+        groups.setdefault(key, []).append(socket)
+    return list(groups.values())
+
+
+def _holders(socket: Socket) -> tuple[object, ...]:
+    return tuple(owner.pid for owner in socket.owners) or (who_owns(socket),)
+
+
+def _section(group: Sequence[Socket]) -> Section:
+    first = group[0]
     rows = (
-        ("why", why(socket)),
-        ("who acts next", who_acts(socket)),
-        ("what comes", what_comes(socket)),
-        ("owner", who_owns(socket)),
-        ("queues", queues_text(socket)),
-        ("in this state", age_text(socket)),
+        ("why", why(first)),
+        ("who acts next", who_acts(first)),
+        ("what comes", _span([what_comes(one) for one in sorted(group, key=_expiry)])),
+        ("owner", who_owns(first) if len(group) == 1 else _owner_of_all(first)),
+        ("queues", _span([queues_text(one) for one in group])),
+        ("in this state", _span([age_text(one) for one in sorted(group, key=lambda one: one.age.ms)])),
     )
-    return Section(heading, grid=Grid(("", ""), tuple(row for row in rows if row[1])))
+    names = tuple(_name(one) for one in group[:EXAMPLES])
+    rest = (f"and {len(group) - EXAMPLES} more",) if len(group) > EXAMPLES else ()
+    heading = f"{names[0]} {first.state.name}" if len(group) == 1 else f"{len(group)} sockets in {first.state.name}"
+    items = (*names, *rest) if len(group) > 1 else ()
+    return Section(heading, items=items, grid=Grid(("", ""), tuple(row for row in rows if row[1])))
+
+
+def _name(socket: Socket) -> str:
+    return str(socket.local) if socket.is_listener else f"{socket.local} -> {socket.remote}"
+
+
+def _expiry(socket: Socket) -> int:
+    return socket.timer.expires_ms if socket.timer else 0
+
+
+def _owner_of_all(socket: Socket) -> str:
+    return ", ".join(f"{owner.name} (pid {owner.pid})" for owner in socket.owners) or who_owns(socket)
+
+
+def _span(texts: Sequence[str]) -> str:
+    """Join what several sockets say: once when they agree, else the first and the last."""
+    return texts[0] if len(set(texts)) == 1 else f"{texts[0]} ... {texts[-1]}"
 
 
 def why(socket: Socket) -> str:

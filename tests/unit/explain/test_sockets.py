@@ -70,11 +70,25 @@ def test_listener_with_full_queue_says_so():
     assert who_owns(listener) == "not visible with these privileges"
 
 
-def test_many_sockets_are_counted_and_few_explained():
-    many = [socket(State.TIME_WAIT, kind="mini", timer=Timer("timewait", 5_000))] * (LIMIT + 5)
+def test_like_sockets_are_explained_together():
+    many = [socket(State.TIME_WAIT, kind="mini", timer=Timer("timewait", 1_000 * n)) for n in (30, 10, 20)]
+    answer = explain_sockets(many, ":9000", "live")
+    assert [section.heading for section in answer.sections] == ["3 sockets in TIME_WAIT"]
+    assert ("what comes", "gone in 10 s ... gone in 30 s") in answer.sections[0].grid.rows
+    assert answer_as_json(answer)["matches"] == len(answer_as_json(answer)["sockets"]) == 3
+
+
+def test_sockets_of_different_processes_are_not_put_together():
+    two = [socket(State.CLOSE_WAIT, inode=n, owners=(Owner(n, "java", 7),)) for n in (1, 2)]
+    assert len(explain_sockets(two, ":9000").sections) == 2
+
+
+def test_very_many_kinds_are_counted_and_few_explained():
+    many = [socket(State.ESTABLISHED, inode=n, owners=(Owner(n, "java", 7),)) for n in range(1, LIMIT + 6)]
     answer = explain_sockets(many, ":9000", "live")
     assert len(answer.sections) == LIMIT
-    assert f"{LIMIT + 5} TIME_WAIT" in answer.summary
+    assert f"{LIMIT + 5} ESTABLISHED" in answer.summary
+    assert f"{LIMIT + 5} are explained" in answer.summary
     assert answer_as_json(answer)["matches"] == LIMIT + 5
 
 
