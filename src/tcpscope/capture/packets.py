@@ -7,7 +7,7 @@ from array import array
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
 #: Bytes read at once. Why: beats a mapped file twofold on full packets and serves pipes and decompressors alike.
 CHUNK_BYTES = 4 << 20
@@ -60,20 +60,21 @@ class Chunk(NamedTuple):
     """Packets as columns; packet ``i`` is ``data[offset[i] : offset[i] + captured_len[i]]``.
 
     Valid until the next chunk is asked for: ``data`` is one buffer, used again. ``data`` is a ``bytearray`` and the
-    columns ``array('q')``; with ``fast=True`` all are numpy arrays (``uint8``, ``int64``, contiguous).
+    columns ``array('q')``; of the compiled reader they are contiguous numpy arrays of ``int64``. Without copying,
+    ``numpy.frombuffer(chunk.data, numpy.uint8)`` and ``numpy.asarray(chunk.offset)`` give arrays of one type each.
     ``place_bytes`` is where ``data[0]`` stands in the decompressed file, ``first_packet`` the number of the first
     packet, counted from 1 as Wireshark counts. ``interface`` is an index into ``source.interfaces``.
     """
 
-    data: Any
+    data: bytearray
     place_bytes: int
     first_packet: int
-    offset: array[int]
-    captured_len: array[int]
-    original_len: array[int]
-    t_ns: array[int]
-    interface: array[int]
-    link_type: array[int]
+    offset: Sequence[int]
+    captured_len: Sequence[int]
+    original_len: Sequence[int]
+    t_ns: Sequence[int]
+    interface: Sequence[int]
+    link_type: Sequence[int]
 
 
 class Columns:
@@ -88,6 +89,22 @@ class Columns:
         self.t_ns = array("q")
         self.interface = array("q")
         self.link_type = array("q")
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def add(self, offset: int, captured: int, original: int, t_ns: int, interface: int, link_type: int) -> None:
+        """Append one packet."""
+        self.offset.append(offset)
+        self.captured_len.append(captured)
+        self.original_len.append(original)
+        self.t_ns.append(t_ns)
+        self.interface.append(interface)
+        self.link_type.append(link_type)
+
+    def as_columns(self) -> tuple[array[int], ...]:
+        """Return the six columns in the order of :class:`Chunk`."""
+        return self.offset, self.captured_len, self.original_len, self.t_ns, self.interface, self.link_type
 
     def fill_interface(self, interface: int, link_type: int) -> None:
         """Set these two columns for every packet."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from struct import Struct
 
 from tcpscope.capture.damage_log import DamageLog
-from tcpscope.capture.packets import MAX_SEARCH_BYTES, Columns, Format, Interface
+from tcpscope.capture.hop_compiled import CompiledColumns
+from tcpscope.capture.packets import MAX_PACKET_BYTES, MAX_SEARCH_BYTES, Columns, Format, Interface
 from tcpscope.model.record import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,20 +61,43 @@ class PcapReader:
         self._lost_at = -1  #: place in the file where the thread was lost, while looking for it
         self._has_given_up = False
 
-    def hop(self, data: bytearray, start: int, end: int, columns: Columns, place_bytes: int, *, is_end: bool) -> int:
+    def hop(
+        self,
+        data: bytearray,
+        start: int,
+        end: int,
+        columns: Columns | CompiledColumns,
+        place_bytes: int,
+        *,
+        is_end: bool,
+    ) -> int:
         """Append every whole record in ``data[start:end]`` to ``columns``; return where the rest begins.
 
         ``place_bytes`` is where ``data[0]`` stands in the file; ``is_end``: nothing follows.
         """
-        position = start
+        rest = self._hop_on(data, start, end, columns, place_bytes, is_end)
+        columns.fill_interface(0, self.format.link_type)
+        return rest
+
+    def _hop_on(
+        self,
+        data: bytearray,
+        position: int,
+        end: int,
+        columns: Columns | CompiledColumns,
+        place_bytes: int,
+        is_end: bool,
+    ) -> int:
         while not self._has_given_up:
             if self._lost_at >= 0:
                 position = self._find_record(data, position, end, place_bytes, is_end)
                 if self._lost_at >= 0:
                     return position
-            position, is_sound = self._hop_records(data, position, end, columns)
+            if isinstance(columns, CompiledColumns):
+                position, is_sound = self._hop_compiled(data, position, end, columns)
+            else:
+                position, is_sound = self._hop_records(data, position, end, columns)
             if is_sound:
-                columns.fill_interface(0, self.format.link_type)
                 return position
             self._lose(data, position, place_bytes)
             position += 1
@@ -117,6 +141,18 @@ class PcapReader:
             self._last_s = seconds
         return position, True
 
+    def _hop_compiled(self, data: bytearray, position: int, end: int, columns: CompiledColumns) -> tuple[int, bool]:
+        facts, limit = self.format, self.format.max_captured_bytes
+        skip = self.wanted = facts.record_header_bytes
+        position = columns.hop_records(data, position, end, facts.byte_order == ">", skip, limit, facts.ns_per_fraction)
+        if columns.size:
+            self._last_s = int(columns.columns[3][columns.size - 1]) // _NS
+        if position + skip > end:
+            return position, True
+        captured = self._header.unpack_from(data, position)[2]
+        self.wanted = skip + captured
+        return position, captured <= limit
+
     def _lose(self, data: bytearray, position: int, place_bytes: int) -> None:
         captured = self._header.unpack_from(data, position)[2]
         self._lost_at = place_bytes + position
@@ -158,7 +194,7 @@ class PcapReader:
 
     def _is_plausible(self, seconds: int, fraction: int, captured: int, original: int) -> bool:
         return (
-            _LEAST_PACKET_BYTES <= captured <= original <= self.format.max_captured_bytes
+            _LEAST_PACKET_BYTES <= captured <= original <= MAX_PACKET_BYTES
             and fraction * self.format.ns_per_fraction < _NS
             and (self._last_s < 0 or abs(seconds - self._last_s) < _PLAUSIBLE_GAP_S)
         )

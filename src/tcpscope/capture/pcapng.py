@@ -12,7 +12,8 @@ from __future__ import annotations
 from struct import Struct
 
 from tcpscope.capture.damage_log import DamageLog
-from tcpscope.capture.packets import MAX_BLOCK_BYTES, MAX_SEARCH_BYTES, Columns, Format, Interface
+from tcpscope.capture.hop_compiled import CompiledColumns
+from tcpscope.capture.packets import MAX_BLOCK_BYTES, MAX_PACKET_BYTES, MAX_SEARCH_BYTES, Columns, Format, Interface
 from tcpscope.model.record import NamedTuple
 
 SECTION_HEADER, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
@@ -69,6 +70,7 @@ class PcapngReader:
         self.interfaces: list[Interface] = []
         self.wanted = 12
         self._locals: list[_Local] = []
+        self._are_locals_new = True
         self._last_ns = 0
         self._lost_at = -1
         self._has_given_up = False
@@ -81,12 +83,21 @@ class PcapngReader:
         self._enhanced = Struct(order + "IIIII")
         self._obsolete = Struct(order + "HHIIII")
 
-    def hop(self, data: bytearray, start: int, end: int, columns: Columns, place_bytes: int, *, is_end: bool) -> int:
+    def hop(
+        self,
+        data: bytearray,
+        start: int,
+        end: int,
+        columns: Columns | CompiledColumns,
+        place_bytes: int,
+        *,
+        is_end: bool,
+    ) -> int:
         """Append the packets of every whole block in ``data[start:end]``; return where the rest begins."""
         position = start
         while not self._has_given_up:
             if self._lost_at >= 0:
-                position = self._find_block(data, position, end, place_bytes)
+                position = self._find_block(data, position, end, place_bytes, is_end)
                 if self._lost_at >= 0:
                     return position
             position, problem = self._hop_blocks(data, position, end, columns, place_bytes)
@@ -109,10 +120,16 @@ class PcapngReader:
             what += "; it is still being written" if is_growing else ""
             self.damage.add(place_bytes + start, what, left)
 
-    def _hop_blocks(self, data: bytearray, position: int, end: int, columns: Columns, place: int) -> tuple[int, str]:
+    def _hop_blocks(
+        self, data: bytearray, position: int, end: int, columns: Columns | CompiledColumns, place: int
+    ) -> tuple[int, str]:
         """Hop until the bytes end or something is wrong: ``(position, problem or "")``."""
         self.wanted = 12
         while position + 12 <= end:
+            if isinstance(columns, CompiledColumns):
+                position = self._hop_compiled(data, position, end, columns)
+                if position + 12 > end:
+                    break
             kind, length = self._head.unpack_from(data, position)
             if kind == SECTION_HEADER:
                 order = _ORDERS.get(bytes(data[position + 8 : position + 12]))
@@ -135,7 +152,17 @@ class PcapngReader:
             position += padded
         return position, ""
 
-    def _eat(self, kind: int, data: bytearray, start: int, end: int, columns: Columns) -> str:
+    def _hop_compiled(self, data: bytearray, position: int, end: int, columns: CompiledColumns) -> int:
+        if self._are_locals_new or columns.is_new:
+            columns.set_interfaces([(each.interface, each.link_type, *each.clock[:3]) for each in self._locals])
+            self._are_locals_new = False
+        before = columns.size
+        position = columns.hop_blocks(data, position, end, self._order == ">", len(self._locals))
+        if columns.size > before:
+            self._last_ns = int(columns.columns[3][columns.size - 1])
+        return position
+
+    def _eat(self, kind: int, data: bytearray, start: int, end: int, columns: Columns | CompiledColumns) -> str:
         """Read one block's body; return what is wrong with it, or an empty string."""
         if kind == ENHANCED_PACKET:
             if end - start < 20:
@@ -156,7 +183,14 @@ class PcapngReader:
         return ""
 
     def _add(
-        self, number: int, ticks: int, captured: int, original: int, offset: int, end: int, columns: Columns
+        self,
+        number: int,
+        ticks: int,
+        captured: int,
+        original: int,
+        offset: int,
+        end: int,
+        columns: Columns | CompiledColumns,
     ) -> str:
         if number >= len(self._locals):
             return f"a packet of interface {number}, which is not described"
@@ -164,31 +198,23 @@ class PcapngReader:
             return f"a packet claims {captured} captured bytes in a block with room for {end - offset}"
         index, link_type, _, clock = self._locals[number]
         self._last_ns = t_ns = clock.to_ns(ticks)
-        columns.offset.append(offset)
-        columns.captured_len.append(captured)
-        columns.original_len.append(original if original > captured else captured)
-        columns.t_ns.append(t_ns)
-        columns.interface.append(index)
-        columns.link_type.append(link_type)
+        columns.add(offset, captured, max(original, captured), t_ns, index, link_type)
         return ""
 
-    def _eat_simple(self, data: bytearray, start: int, end: int, columns: Columns) -> str:
+    def _eat_simple(self, data: bytearray, start: int, end: int, columns: Columns | CompiledColumns) -> str:
         if end - start < 4:
             return "a simple packet block too short for its fields"
         if not self._locals:
             return "a packet of interface 0, which is not described"
         original = self._length.unpack_from(data, start)[0]
         index, link_type, snaplen, _ = self._locals[0]
-        columns.offset.append(start + 4)
-        columns.captured_len.append(min(original, snaplen or original, end - start - 4))
-        columns.original_len.append(original)
-        columns.t_ns.append(self._last_ns)
-        columns.interface.append(index)
-        columns.link_type.append(link_type)
+        captured = min(original, snaplen or original, end - start - 4)
+        columns.add(start + 4, captured, original, self._last_ns, index, link_type)
         return ""
 
     def _eat_section(self, data: bytearray, start: int, end: int) -> str:
         self._locals = []
+        self._are_locals_new = True
         if end - start < 16:
             return "a section header too short for its fields"
         major, minor = Struct(self._order + "HH").unpack_from(data, start + 4)
@@ -205,6 +231,7 @@ class PcapngReader:
         offset_s = Struct(self._order + "q").unpack(offset)[0] if len(offset) == 8 else 0
         clock = clock_of((options.get(_IF_TSRESOL) or b"\x06")[0], offset_s)
         index = len(self.interfaces) if len(self.interfaces) < MAX_INTERFACES else -1
+        self._are_locals_new = True
         self._locals.append(_Local(index, link_type, snaplen, clock))
         if index >= 0:
             self.interfaces.append(_interface(link_type, snaplen, options, clock, offset_s))
@@ -221,10 +248,14 @@ class PcapngReader:
             position += 4 + (length + 3 & ~3)
         return found
 
-    def _find_block(self, data: bytearray, position: int, end: int, place_bytes: int) -> int:
+    def _find_block(self, data: bytearray, position: int, end: int, place_bytes: int, is_end: bool) -> int:
         """Look for a block whose two lengths agree; return where it begins, or where to go on looking."""
         while position + 12 <= end:
-            if self._is_plausible(data, position, end):
+            needed = self._needed_to_believe(data, position, end)
+            if needed > end - position and not is_end:
+                self.wanted = needed
+                return position
+            if not needed:
                 self.damage.close_gap(place_bytes + position)
                 self._lost_at = -1
                 return position
@@ -236,13 +267,16 @@ class PcapngReader:
                 return end
         return position
 
-    def _is_plausible(self, data: bytearray, position: int, end: int) -> bool:
+    def _needed_to_believe(self, data: bytearray, position: int, end: int) -> int:
+        """Return 0 when a sound block begins here, 1 when none does, else how many bytes must be seen."""
         if bytes(data[position : position + 4]) == MAGIC:
-            return bytes(data[position + 8 : position + 12]) in _ORDERS
+            return 0 if bytes(data[position + 8 : position + 12]) in _ORDERS else 1
         kind, length = self._head.unpack_from(data, position)
-        if kind not in _KNOWN or not 12 <= length <= MAX_BLOCK_BYTES or length % 4 or position + length > end:
-            return False
-        return bool(self._length.unpack_from(data, position + length - 4)[0] == length)
+        if kind not in _KNOWN or not 12 <= length <= 2 * MAX_PACKET_BYTES or length % 4:
+            return 1
+        if position + length > end:
+            return int(length)
+        return 0 if self._length.unpack_from(data, position + length - 4)[0] == length else 1
 
 
 def _interface(link_type: int, snaplen: int, options: dict[int, bytes], clock: Clock, offset_s: int) -> Interface:

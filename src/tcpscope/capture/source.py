@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tcpscope.capture import pcap, pcapng
 from tcpscope.capture.damage_log import DamageLog
+from tcpscope.capture.hop_compiled import CompiledColumns
 from tcpscope.capture.packets import (
     CHUNK_BYTES,
     MAX_BLOCK_BYTES,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-_LEAST_CHUNK_BYTES = 4096
+_LEAST_CHUNK_BYTES = 64
 #: Beginnings of files that are captures of another kind, or no captures at all.
 _OTHERS = (
     (b"snoop\0\0\0", "a Solaris snoop capture (convert it: editcap -F pcap IN OUT)"),
@@ -73,14 +74,24 @@ class CaptureSource:
         """What is wrong with the file, as far as it was read, in order of place."""
         return self._damage.as_list() + self._stream.damage
 
-    def iter_chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-        """Yield the packets in chunks of about ``chunk_bytes``; each is valid until the next is asked for."""
+    def iter_chunks(self, chunk_bytes: int = CHUNK_BYTES, *, compiled: bool = False) -> Iterator[Chunk]:
+        """Yield the packets in chunks of about ``chunk_bytes``; each is valid until the next is asked for.
+
+        ``compiled`` hops with numba and gives the columns as numpy arrays, also used again for the next chunk.
+        Raises ``Unsupported`` when the extra ``fast`` is not installed.
+        """
         reader = self._reader
+        arrays: CompiledColumns | None = None
         for data, end, place in self._iter_filled(chunk_bytes):
-            columns = Columns()
+            columns: Columns | CompiledColumns = Columns()
+            if compiled:
+                if arrays is None or arrays.buffer_bytes < len(data):
+                    arrays = CompiledColumns(len(data))
+                arrays.size = 0
+                columns = arrays
             rest = reader.hop(data, 0, end, columns, place, is_end=self._is_end)
             self._carry = end - rest
-            if columns.offset:
+            if len(columns):
                 yield self._chunk(data, place, columns)
             if self._is_end:
                 reader.finish(data, rest, end, place, is_growing=self._stream.has_grown())
@@ -156,20 +167,10 @@ class CaptureSource:
             self._is_end = not got
             yield buffer, end, self._stream.place_bytes - end
 
-    def _chunk(self, data: bytearray, place: int, columns: Columns) -> Chunk:
+    def _chunk(self, data: bytearray, place: int, columns: Columns | CompiledColumns) -> Chunk:
         first = self.packets + 1
-        self.packets += len(columns.offset)
-        return Chunk(
-            data,
-            place,
-            first,
-            columns.offset,
-            columns.captured_len,
-            columns.original_len,
-            columns.t_ns,
-            columns.interface,
-            columns.link_type,
-        )
+        self.packets += len(columns)
+        return Chunk(data, place, first, *columns.as_columns())
 
 
 def open_capture(path_or_file: str | os.PathLike[str] | BinaryIO, *, follow: bool = False) -> CaptureSource:

@@ -1,0 +1,164 @@
+"""The readers' inner loops compiled by numba, for captures large enough to repay its start (extra ``fast``).
+
+It does the ordinary and leaves the rest: at anything but a sound record, or a sound enhanced packet block of a known
+interface with a time within 62 bits, it stops and the reader's own text goes on. So there is one judge of damage.
+"""
+
+from __future__ import annotations
+
+from tcpscope import extras
+from tcpscope.model.record import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableSequence, Sequence
+    from typing import Any
+
+    Column = MutableSequence[int]
+
+_HUGE = 1 << 62
+_LEAST_RECORD_BYTES = 16
+
+
+class CompiledColumns:
+    """Columns of a chunk as numpy arrays of one size, used again for each chunk; ``size`` packets are in them.
+
+    Raises ``Unsupported`` when numpy or numba is missing.
+    """
+
+    def __init__(self, buffer_bytes: int) -> None:
+        self._numpy = extras.require("numpy", "the compiled reader")
+        self._hop_records, self._hop_blocks = _compile()
+        self.size = 0
+        self.buffer_bytes = buffer_bytes
+        self._capacity = buffer_bytes // _LEAST_RECORD_BYTES + 1
+        empty = self._numpy.empty
+        self.columns: list[Any] = [empty(self._capacity, self._numpy.int64) for _ in range(6)]
+        self._tables: Any = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it does not know any interfaces yet."""
+        return self._tables is None
+
+    def __len__(self) -> int:
+        return self.size
+
+    def add(self, *facts: int) -> None:
+        """Append one packet: offset, captured and original length, time, interface, link type."""
+        for column, fact in zip(self.columns, facts, strict=True):
+            column[self.size] = fact
+        self.size += 1
+
+    def fill_interface(self, interface: int, link_type: int) -> None:
+        """Set these two columns for every packet."""
+        self.columns[4][: self.size] = interface
+        self.columns[5][: self.size] = link_type
+
+    def as_columns(self) -> tuple[Any, ...]:
+        """Return the six columns, each as long as there are packets."""
+        return tuple(column[: self.size] for column in self.columns)
+
+    def hop_records(
+        self, data: bytearray, position: int, end: int, is_big: bool, skip: int, limit: int, ns_per_fraction: int
+    ) -> int:
+        """Append sound pcap records; return where the first other one begins."""
+        octets = self._numpy.frombuffer(data, self._numpy.uint8)
+        position, self.size = self._hop_records(
+            octets, position, end, is_big, skip, limit, ns_per_fraction, self.size, *self.columns[:4]
+        )
+        return position
+
+    def set_interfaces(self, interfaces: list[tuple[int, int, int, int, int]]) -> None:
+        """Take ``(index, link type, multiplier, divisor, offset_ns)`` of the interfaces of the present section."""
+        rows = []
+        for index, link_type, multiplier, divisor, offset_ns in interfaces:
+            is_simple = multiplier * divisor < _HUGE and abs(offset_ns) < _HUGE
+            most_ticks = min(_HUGE // multiplier * divisor, _HUGE) if is_simple else -1
+            rows.append(
+                (index, link_type, multiplier, divisor if is_simple else 1, offset_ns if is_simple else 0, most_ticks)
+            )
+        self._tables = self._numpy.array(rows or [(0, 0, 1, 1, 0, -1)], self._numpy.int64)
+
+    def hop_blocks(self, data: bytearray, position: int, end: int, is_big: bool, interfaces: int) -> int:
+        """Append sound enhanced packet blocks; return where the first other block begins."""
+        if not interfaces:
+            return position
+        octets = self._numpy.frombuffer(data, self._numpy.uint8)
+        position, self.size = self._hop_blocks(
+            octets, position, end, is_big, interfaces, self._tables, self.size, *self.columns
+        )
+        return position
+
+
+_compiled: tuple[Any, Any] | None = None
+
+
+def _compile() -> tuple[Any, Any]:
+    global _compiled
+    if _compiled is not None:
+        return _compiled
+    numba = extras.require("numba", "the compiled reader")
+    njit = numba.njit
+    read = njit(numba.int64(numba.uint8[::1], numba.int64, numba.boolean), cache=True, inline="always")(_read_32)
+    names = {"_read_32": read, "range": range, "len": len, "__name__": __name__}
+    from types import FunctionType
+
+    _compiled = tuple(
+        njit(cache=True)(FunctionType(function.__code__, names, function.__name__))
+        for function in (_hop_records, _hop_blocks)
+    )
+    return _compiled
+
+
+def _read_32(data: Sequence[int], at: int, is_big: bool) -> int:
+    if is_big:
+        return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+    return data[at + 3] << 24 | data[at + 2] << 16 | data[at + 1] << 8 | data[at]
+
+
+def _hop_records(
+    data: Sequence[int], position: int, end: int, is_big: bool, skip: int, limit: int, unit: int, size: int,
+    offsets: Column, captureds: Column, originals: Column, times: Column,
+) -> tuple[int, int]:  # fmt: skip
+    while position + skip <= end and size < len(offsets):
+        captured = _read_32(data, position + 8, is_big)
+        if captured > limit or position + skip + captured > end:
+            break
+        original = _read_32(data, position + 12, is_big)
+        offsets[size] = position + skip
+        captureds[size] = captured
+        originals[size] = original if original > captured else captured
+        times[size] = _read_32(data, position, is_big) * 1_000_000_000 + _read_32(data, position + 4, is_big) * unit
+        size += 1
+        position += skip + captured
+    return position, size
+
+
+def _hop_blocks(
+    data: Sequence[int], position: int, end: int, is_big: bool, interfaces: int,
+    table: Mapping[tuple[int, int], int], size: int,
+    offsets: Column, captureds: Column, originals: Column, times: Column, indexes: Column, link_types: Column,
+) -> tuple[int, int]:  # fmt: skip
+    while position + 32 <= end and size < len(offsets):
+        length = _read_32(data, position + 4, is_big)
+        if _read_32(data, position, is_big) != 6 or length < 32 or length & 3 or position + length > end:
+            break
+        number = _read_32(data, position + 8, is_big)
+        high = _read_32(data, position + 12, is_big)
+        captured = _read_32(data, position + 20, is_big)
+        if number >= interfaces or captured > length - 32 or high >= 1 << 30:
+            break
+        ticks = high << 32 | _read_32(data, position + 16, is_big)
+        if ticks > table[number, 5] or _read_32(data, position + length - 4, is_big) != length:
+            break
+        multiplier, divisor = table[number, 2], table[number, 3]
+        original = _read_32(data, position + 24, is_big)
+        offsets[size] = position + 28
+        captureds[size] = captured
+        originals[size] = original if original > captured else captured
+        times[size] = ticks // divisor * multiplier + ticks % divisor * multiplier // divisor + table[number, 4]
+        indexes[size] = table[number, 0]
+        link_types[size] = table[number, 1]
+        size += 1
+        position += length
+    return position, size
