@@ -2,10 +2,13 @@
 
 import socket
 import subprocess
+import time
 
 import pytest
 
 from tcpscope.kernel.namespace import NetworkNamespace
+from tcpscope.live.sockets import read_sockets
+from tcpscope.model.state import State
 
 PORTS = [1001, 1002, 1003, 1004]
 
@@ -23,11 +26,23 @@ def busy_namespace():
         for family, address in ((2, "127.0.0.1"), (2, "127.0.0.2"), (10, "::1"), (10, "::")):
             for port in PORTS:
                 held += open_connections(family, address, port)
+        wait_until_settled()
         yield namespace
     for one in held:
         one.close()
     namespace.close()
     parent.close()
+
+
+def wait_until_settled():
+    """Wait until no FIN is on its way: two tools that look one after the other must see the same."""
+    moving = {State.FIN_WAIT_1, State.LAST_ACK, State.CLOSING, State.SYN_SENT, State.SYN_RECEIVED}
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        sockets, _ = read_sockets(udp=0, detail=False, owners=False)
+        if not any(one.state in moving for one in sockets):
+            return
+        time.sleep(0.02)
 
 
 def open_connections(family, address, port):
