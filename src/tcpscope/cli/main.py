@@ -12,6 +12,7 @@ import sys
 COMMANDS: dict[str, tuple[str, str]] = {
     "overview": ("overview", "this host at a glance (also: tcpscope alone)"),
     "list": ("list", "sockets with state, queues and owner (also: tcpscope -tanp)"),
+    "trace": ("trace", "every transition the kernel makes, as it happens; counts; one connection as a ladder"),
     "read": ("read", "a netstat, ss or lsof dump of any system, or a capture"),
     "states": ("states", "how many sockets are in which state, per process, remote host, listener"),
     "explain": ("explain", "a state, move, column, address, timer, setting, claim or socket, in prose"),

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from tcpscope.kernel.namespaces import own_inode
 from tcpscope.model.errors import NotPermitted, TcpscopeError, Unsupported
+from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
 TIERS = ("A", "B", "C")
@@ -58,6 +59,7 @@ class Feed:
         self.reason = reason
         self.netns = netns
         self._source = source
+        self._counts: dict[tuple[State, State], int] = {}
 
     def __enter__(self) -> Feed:
         return self
@@ -93,6 +95,31 @@ class Feed:
     def read_rest(self) -> list[Transition]:
         """Return what is still held back (at the end of a trace)."""
         return self._source.read(0.0) + self._source.flush()
+
+    def count_transitions(self, timeout_s: float) -> int:
+        """Count instead of telling: wait at most so long, return how many records (or transitions) came.
+
+        A feed is either told (:meth:`read_transitions`) or counted; mixing them misses the births of one for the other.
+        """
+        count = getattr(self._source, "count", None)
+        if count is not None:
+            return int(count(timeout_s))
+        moves = self.read_transitions(timeout_s)
+        self._add_counts(moves)
+        return len(moves)
+
+    def read_counts(self) -> dict[tuple[State, State], int]:
+        """Return how often each move was counted since the start."""
+        read = getattr(self._source, "read_counts", None)
+        if read is not None:
+            return dict(read())
+        self._add_counts(self._source.flush())
+        return dict(self._counts)
+
+    def _add_counts(self, moves: list[Transition]) -> None:
+        for move in moves:
+            pair = move.before, move.after
+            self._counts[pair] = self._counts.get(pair, 0) + 1
 
     def read_lost(self) -> int:
         """Return how many kernel records were lost since the start."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
-from tcpscope.kernel.bpf.tcp_tracer import TcpTracer
+from tcpscope.kernel.bpf.ring_buffer import HEAD_BYTES
+from tcpscope.kernel.bpf.tcp_tracer import RECORD_BYTES, TcpTracer
 from tcpscope.live.trace_owners import OwnerTable
 from tcpscope.live.trace_record import iter_events
 from tcpscope.live.trace_story import HOLD_NS, Story
+from tcpscope.live.trace_tally import Tally
+from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
 _BUSY_BYTES = 4096
@@ -25,17 +28,33 @@ class BpfSource:
         self._story = Story(
             OwnerTable(netns or 0), self._tracer.reasons, time.time_ns() - time.monotonic_ns(), source="bpf"
         )
+        self._tally = Tally()
         self._was_busy = False
 
     def read(self, timeout_s: float) -> list[Transition]:
         """Wait for records, tell their story; what waits for an explanation is waited for shortly."""
-        if self._was_busy:  # Why: bulk is cheaper; a wake-up for every record would cost more than the record
-            time.sleep(min(_BATCH_S, timeout_s))
         holds = self._story.is_holding
-        stretch = self._tracer.read(min(timeout_s, HOLD_NS / 1e9) if holds else timeout_s)
-        self._was_busy = len(stretch) > _BUSY_BYTES
+        stretch = self._read(min(timeout_s, HOLD_NS / 1e9) if holds else timeout_s)
         self._story.feed(iter_events(stretch))
         return self._story.take(time.monotonic_ns())
+
+    def count(self, timeout_s: float) -> int:
+        """Wait for records and count them without telling them; return how many there were."""
+        stretch = self._read(timeout_s)
+        self._tally.feed(stretch)
+        return len(stretch) // (HEAD_BYTES + RECORD_BYTES)
+
+    def read_counts(self) -> dict[tuple[State, State], int]:
+        """Return what :meth:`count` has counted since the start; what waits to be settled is settled."""
+        self._tally.finish()
+        return self._tally.counts()
+
+    def _read(self, timeout_s: float) -> bytes:
+        if self._was_busy:  # Why: bulk is cheaper; a wake-up for every record would cost more than the record
+            time.sleep(min(_BATCH_S, timeout_s))
+        stretch = self._tracer.read(timeout_s)
+        self._was_busy = len(stretch) > _BUSY_BYTES
+        return stretch
 
     def flush(self) -> list[Transition]:
         """Return what is still held back."""

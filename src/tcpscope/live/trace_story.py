@@ -447,5 +447,5 @@ def _when(move: Transition) -> int:
 def _forget_oldest(table: dict[int, Life] | dict[Key, Life] | dict[int, Owner]) -> None:
     """Keep a table bounded: an eighth of the oldest goes when it is full."""
     if len(table) > LIMIT:
-        for name in list(islice(table, LIMIT // 8)):
+        for name in list(islice(table, len(table) - LIMIT + LIMIT // 8)):
             del table[name]  # type: ignore[arg-type]  # each table with its own keys

@@ -1,0 +1,336 @@
+"""``tcpscope trace``: every transition the kernel makes, as it happens."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from tcpscope.cli.list import is_coloured, write
+from tcpscope.live.trace import Feed, open_trace
+from tcpscope.model.errors import UsageError
+from tcpscope.model.record import NamedTuple
+from tcpscope.model.socket import Age, Socket
+from tcpscope.model.state import State
+from tcpscope.model.transition import Transition
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+EPILOG = """examples:
+  tcpscope trace                         this namespace, one line per transition
+  tcpscope trace sport = :443            one service (FILTER as for list: state, ports, hosts, comm, pid ...)
+  tcpscope trace state close-wait        what enters or leaves CLOSE_WAIT
+  tcpscope trace --count 20 --json | jq .
+  tcpscope trace --ladder dport = :5432  the next connection, both ends side by side
+  tcpscope trace --summary --duration 60 how often each move was made
+  tcpscope trace --all-namespaces        the whole host, containers included
+
+marks: ~ a named way in which Linux differs from RFC 9293, ! neither RFC 9293 nor a known difference,
+       ? not seen but inferred. The first line names the tier (A: BPF, B: perf, C: polling) and why not a better one.
+"""
+_SLICE_S = 0.5
+
+
+class Counted(NamedTuple):
+    """What a run ended with."""
+
+    transitions: int
+    lost: int
+
+
+def run(argv: list[str]) -> int:
+    """Run ``tcpscope trace``."""
+    arguments = _parse(argv)
+    matches = _matcher(arguments.filter)
+    from tcpscope.kernel.namespaces import inside
+
+    with inside(arguments.netns), _open(arguments) as feed:
+        if arguments.summary:
+            return _run_summary(feed, arguments, matches)
+        if arguments.ladder:
+            return _run_ladder(feed, arguments, matches)
+        return _run_lines(feed, arguments, matches)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    import argparse
+
+    from tcpscope.model.spelling import DIALECTS
+
+    parser = argparse.ArgumentParser(
+        prog="tcpscope trace",
+        description="Show every TCP transition the kernel makes, as it happens.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("filter", nargs="*", metavar="FILTER", help="only what concerns such sockets, before or after the move")
+    add("--count", type=_positive_int, metavar="N", help="stop after N transitions")
+    add("--duration", type=_positive_float, metavar="S", help="stop after S seconds")
+    add("--json", action="store_true", help="one JSON object per line; the first names the tier")
+    add("--summary", action="store_true", help="count moves instead of printing them (cheapest; with --duration)")
+    add("--ladder", action="store_true", help="one connection, both ends side by side")
+    add("--retransmits", action="store_true", help="retransmissions too (moves that keep their state)")
+    add("--netns", metavar="NAME", help="another network namespace (name, path or pid:N)")
+    add("--all-namespaces", action="store_true", help="all namespaces of this host")
+    add("--tier", choices=("A", "B", "C"), help="this tier or none (default: the best that works)")
+    add("--names", choices=tuple(DIALECTS), default="netstat", help="spelling of states (default netstat)")
+    add("--color", choices=("auto", "always", "never"), default="auto", help="default auto: on a terminal")
+    add("-H", "--no-header", action="store_true", help="no header; the tier is named on stderr")
+    return parser.parse_args(argv)
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def _open(arguments: argparse.Namespace) -> Feed:
+    if arguments.summary and arguments.ladder:
+        raise UsageError("--summary counts, --ladder draws one connection: choose one")
+    return open_trace(
+        all_namespaces=arguments.all_namespaces,
+        details=arguments.retransmits and not arguments.summary,
+        tier=arguments.tier,
+    )
+
+
+# which transitions
+
+
+def _matcher(words: list[str]) -> Callable[[Transition], bool] | None:
+    """The one place where FILTER meets transitions: a socket as it was before, or as it is after, must match."""
+    if not words:
+        return None
+    from tcpscope.cli.filtering import read_selection
+
+    selection = read_selection(words)
+    if selection is None:
+        return None
+    matches = selection.matches
+    return lambda move: matches(socket_of(move, move.after)) or matches(socket_of(move, move.before))
+
+
+def socket_of(move: Transition, state: State) -> Socket:
+    """Return a socket word with what a transition tells of it, for predicates."""
+    known = move.in_state_ns is not None
+    return Socket(
+        proto="tcp",
+        state=state,
+        local=move.flow.local,
+        remote=move.flow.remote,
+        owners=(move.by,) if move.by else (),
+        netns=move.netns,
+        age=Age((move.in_state_ns or 0) // 1_000_000, "exact" if known else "unknown"),
+    )
+
+
+def _iter_moves(
+    feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None
+) -> Iterator[list[Transition]]:
+    """Iterate batches until the count is reached or the time is over; an empty one now and then, to look around."""
+    left = arguments.count
+    deadline = None if arguments.duration is None else time.monotonic() + arguments.duration
+    while left is None or left > 0:
+        wait_s = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
+        if wait_s <= 0:
+            break
+        moves = feed.read_transitions(wait_s)
+        if matches is not None:
+            moves = [move for move in moves if matches(move)]
+        if left is not None:
+            moves = moves[:left]
+            left -= len(moves)
+        yield moves
+    if left is None or left > 0:
+        rest = feed.read_rest()
+        yield [move for move in rest if matches is None or matches(move)][:left]
+
+
+# lines
+
+
+def _run_lines(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None) -> int:
+    spell = _spell_json() if arguments.json else _spell_text(arguments)
+    _announce(feed, arguments)
+    total = lost = 0
+    started = time.monotonic()
+    interrupted = False
+    try:
+        for moves in _iter_moves(feed, arguments, matches):
+            if moves:
+                write("".join(spell(moves)))
+                total += len(moves)
+            lost = _tell_loss(feed, arguments, lost)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        interrupted = True
+    lost = _tell_loss(feed, arguments, lost)
+    return _finish(arguments, total, lost, time.monotonic() - started, interrupted)
+
+
+def _spell_json() -> Callable[[list[Transition]], Iterable[str]]:
+    import json
+
+    from tcpscope.views.transitions import transition_object
+
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    return lambda moves: (encode(transition_object(move)) + "\n" for move in moves)
+
+
+def _spell_text(arguments: argparse.Namespace) -> Callable[[list[Transition]], Iterable[str]]:
+    from tcpscope.views.transitions import TransitionStyle, transition_line
+
+    style = TransitionStyle(arguments.names, arguments.all_namespaces, is_coloured(arguments.color))
+    seconds: dict[int, str] = {}
+    return lambda moves: (transition_line(move, style, seconds) + "\n" for move in moves)
+
+
+def _announce(feed: Feed, arguments: argparse.Namespace) -> None:
+    """Name the tier, why it and not a better one, and what it does not see."""
+    if arguments.json:
+        import json
+
+        head = {
+            "schema": "tcpscope.trace/1",
+            "tier": feed.tier,
+            "reason": feed.reason,
+            "missing": list(feed.missing),
+            "netns": feed.netns,
+            "all_namespaces": feed.netns is None or not feed.tells_namespaces,
+        }
+        print(json.dumps(head, separators=(",", ":")), flush=True)
+        return
+    where = "all namespaces" if feed.netns is None else f"namespace net:[{feed.netns}]"
+    if feed.netns is not None and not feed.tells_namespaces:
+        where = "all namespaces (this tier cannot tell them apart)"
+    stream = sys.stderr if arguments.no_header else sys.stdout
+    print(f"# tier {feed.tier}: {feed.reason}; {where}", file=stream)
+    for clause in feed.missing:
+        print(f"# not seen: {clause}", file=stream)
+    if not arguments.no_header and not arguments.ladder and not arguments.summary:
+        from tcpscope.views.transitions import TransitionStyle, header_line
+
+        print(header_line(TransitionStyle(arguments.names, arguments.all_namespaces)))
+    stream.flush()
+    sys.stdout.flush()
+
+
+def _tell_loss(feed: Feed, arguments: argparse.Namespace, told: int) -> int:
+    """Tell how many records were lost since the last time; return the total."""
+    lost = feed.read_lost()
+    if lost > told:
+        print(f'{{"lost":{lost - told}}}' if arguments.json else f"# lost {lost - told} kernel records: counts are low")
+    return lost
+
+
+def _finish(arguments: argparse.Namespace, total: int, lost: int, seconds: float, interrupted: bool) -> int:
+    sys.stdout.flush()
+    if not arguments.json:
+        print(f"# {total} transitions in {seconds:.1f} s, {lost} records lost", file=sys.stderr)
+    # Why: Ctrl-C is how an endless trace is meant to end; one with an end was cut short
+    bounded = arguments.count is not None or arguments.duration is not None
+    return 130 if interrupted and bounded else 0
+
+
+# counts
+
+
+def _run_summary(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None) -> int:
+    _announce(feed, arguments)
+    counts: dict[tuple[State, State], int] = {}
+    started = time.monotonic()
+    interrupted = False
+    try:
+        if matches is None and arguments.count is None:
+            _count_all(feed, arguments)
+        else:
+            for moves in _iter_moves(feed, arguments, matches):
+                for move in moves:
+                    counts[move.before, move.after] = counts.get((move.before, move.after), 0) + 1
+    except KeyboardInterrupt:
+        interrupted = True
+    if matches is None and arguments.count is None:
+        counts = feed.read_counts()
+    _print_counts(counts, arguments, feed.read_lost(), time.monotonic() - started)
+    bounded = arguments.count is not None or arguments.duration is not None
+    return 130 if interrupted and bounded else 0
+
+
+def _count_all(feed: Feed, arguments: argparse.Namespace) -> None:
+    deadline = float("inf") if arguments.duration is None else time.monotonic() + arguments.duration
+    while (left := deadline - time.monotonic()) > 0:
+        feed.count_transitions(min(_SLICE_S, left))
+
+
+def _print_counts(
+    counts: dict[tuple[State, State], int], arguments: argparse.Namespace, lost: int, seconds: float
+) -> None:
+    total = sum(counts.values())
+    if arguments.json:
+        import json
+
+        rows = [{"before": pair[0].name, "after": pair[1].name, "count": count} for pair, count in counts.items()]
+        print(json.dumps({"counts": rows, "transitions": total, "lost": lost, "seconds": seconds}))
+        return
+    from tcpscope.machine.lifecycle import LIFE_ORDER
+    from tcpscope.views.transitions import render_counts
+
+    write(render_counts(counts, arguments.names, LIFE_ORDER))
+    sys.stdout.flush()
+    print(f"# {total} transitions in {seconds:.1f} s, {lost} records lost", file=sys.stderr)
+
+
+# ladder
+
+
+def _run_ladder(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None) -> int:
+    from tcpscope.views.ladder import draw_head, draw_rungs
+    from tcpscope.views.transition_ladder import Ladder
+
+    _announce(feed, arguments)
+    ladder: Ladder | None = None
+    total = 0
+    started = time.monotonic()
+    interrupted = False
+    count, arguments.count = arguments.count, None  # here it counts rungs
+    try:
+        for moves in _iter_moves(feed, arguments, None):
+            for move in moves:
+                if ladder is None and _begins_ladder(move, matches):
+                    ladder = Ladder(move, arguments.names)
+                    if not arguments.json:
+                        write("\n".join(draw_head(str(ladder.left), str(ladder.right))) + "\n")
+                if ladder is not None and ladder.takes(move.flow):
+                    total += 1
+                    rung = ladder.rung(move)
+                    write("".join(_spell_json()([move])) if arguments.json else "\n".join(draw_rungs([rung])) + "\n")
+            sys.stdout.flush()
+            if ladder is not None and (ladder.is_over or (count is not None and total >= count)):
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    if ladder is None:
+        print("# no connection began", file=sys.stderr)
+    return _finish(arguments, total, feed.read_lost(), time.monotonic() - started, interrupted)
+
+
+def _begins_ladder(move: Transition, matches: Callable[[Transition], bool] | None) -> bool:
+    """A new connection: its opener's SYN, or the SYN that came from elsewhere."""
+    opens = move.after is State.SYN_SENT or (move.before is State.LISTEN and move.after is State.SYN_RECEIVED)
+    if not (opens and move.flow.local.port and move.flow.remote.port):
+        return False
+    if matches is None:
+        return True
+    return matches(move) or matches(move._replace(flow=move.flow.reversed, by=None))

@@ -1,0 +1,81 @@
+"""One connection's transitions as rungs of a ladder: the opener left, the other end right."""
+
+from __future__ import annotations
+
+from tcpscope.model.address import Endpoint, Flow
+from tcpscope.model.event import Event
+from tcpscope.model.spelling import DIALECTS
+from tcpscope.model.state import State
+from tcpscope.model.transition import Transition
+from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
+from tcpscope.views.transitions import spell_remark, spell_short
+
+_SEGMENTS = {
+    Event.SYN: "SYN",
+    Event.SYN_ACK: "SYN,ACK",
+    Event.ACK_OF_SYN: "ACK",
+    Event.ACK_OF_FIN: "ACK of FIN",
+    Event.FIN: "FIN",
+    Event.FIN_ACK_OF_FIN: "FIN,ACK of FIN",
+    Event.RST: "RST",
+    Event.TEXT: "data",
+    Event.SYN_REOPENS: "SYN, a new life",
+}
+_CALLS = {
+    Event.OPEN_ACTIVE: "connect()",
+    Event.OPEN_PASSIVE: "listen()",
+    Event.CLOSE: "close()",
+    Event.ABORT: "abort",
+}
+_ENDED = (State.CLOSED, State.TIME_WAIT)
+
+
+class Ladder:
+    """Follows the two ends of one connection. ``left`` is the end that opened it, as far as that was seen."""
+
+    def __init__(self, first: Transition, names: str = "netstat") -> None:
+        opener_is_remote = first.before is State.LISTEN or first.event is Event.SYN
+        flow = first.flow.reversed if opener_is_remote else first.flow
+        self.left, self.right = flow.local, flow.remote
+        self._flow = flow
+        self._names = names
+        self._start_ns = first.when_ns
+        self._states: dict[Endpoint, State] = {}
+
+    def takes(self, flow: Flow) -> bool:
+        """Whether a transition of ``flow`` belongs here."""
+        return flow in (self._flow, self._flow.reversed)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every end that was seen has reached TIME_WAIT or CLOSED."""
+        return bool(self._states) and all(state in _ENDED for state in self._states.values())
+
+    def rung(self, move: Transition) -> Rung:
+        """Return the rung of one transition of this connection."""
+        is_left = move.flow.local == self.left
+        self._states[move.flow.local] = move.after
+        text, towards = _place(move, is_left)
+        remark = spell_remark(move)
+        program = f"{move.by.name}({move.by.pid})" if move.by and move.event in _CALLS else ""
+        return Rung(
+            time="+" + spell_short(move.when_ns - self._start_ns),
+            left=self._spell(self.left),
+            right=self._spell(self.right),
+            text=text,
+            towards=towards,
+            note=" ".join(part for part in (program, remark) if part),
+        )
+
+    def _spell(self, end: Endpoint) -> str:
+        state = self._states.get(end)
+        return "" if state is None else DIALECTS[self._names][state]
+
+
+def _place(move: Transition, is_left: bool) -> tuple[str, str]:
+    here = AT_LEFT if is_left else AT_RIGHT
+    if move.event is None:
+        return "?", here
+    if move.event in _SEGMENTS:
+        return _SEGMENTS[move.event], TO_LEFT if is_left else TO_RIGHT
+    return _CALLS.get(move.event, move.event.name.lower().replace("_", " ")), here

@@ -1,0 +1,175 @@
+"""``tcpscope trace`` from outside: lines, JSON, filter, counts, ladder, its ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tcpscope.kernel.namespace import NetworkNamespace
+from tcpscope.kernel.rtnetlink import RouteSocket
+
+pytestmark = pytest.mark.root
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def netns():
+    space = NetworkNamespace.create()
+    with space.entered(), RouteSocket() as route:
+        route.set_up("lo")
+    yield space
+    space.close()
+
+
+class Trace:
+    """The command, running in ``space``; ``ready`` once the tier was named."""
+
+    def __init__(self, space, *arguments):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        with space.entered():
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tcpscope", "trace", *arguments],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+            )  # fmt: skip
+        self.first = self.process.stdout.readline()
+
+    def end(self, timeout_s=20):
+        out, err = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, out, err
+
+
+def connect(space, number=1):
+    with space.entered():
+        listener = socket.create_server(("127.0.0.1", 0))
+        for _ in range(number):
+            client = socket.create_connection(listener.getsockname())
+            server, _ = listener.accept()
+            client.close()
+            server.recv(1)
+            server.close()
+        listener.close()
+    return listener
+
+
+def test_json_lines_begin_with_the_tier_and_keep_the_contract(netns):
+    trace = Trace(netns, "--json", "--count", "11")
+    head = json.loads(trace.first)
+    assert head["schema"] == "tcpscope.trace/1"
+    assert head["tier"] == "A" and head["reason"] and head["netns"] == netns.inode
+    connect(netns)
+    code, out, err = trace.end()
+    assert (code, err) == (0, "")
+    moves = [json.loads(line) for line in out.splitlines()]
+    assert len(moves) == 11
+    assert [(move["before"], move["after"]) for move in moves][:2] == [("CLOSED", "LISTEN"), ("CLOSED", "SYN_SENT")]
+    assert {move["legal"] for move in moves} == {True}
+    assert abs(moves[0]["t_ns"] - time.time_ns()) < 60e9
+
+
+def test_other_namespace_is_not_seen(netns):
+    trace = Trace(netns, "--json", "--duration", "1.5")
+    other = NetworkNamespace.create()
+    with other.entered(), RouteSocket() as route:
+        route.set_up("lo")
+    connect(other, 5)
+    assert trace.end()[1] == ""
+    other.close()
+
+
+def test_filter_takes_moves_into_and_out_of_a_state(netns):
+    trace = Trace(netns, "--json", "--count", "4", "state", "close-wait")
+    connect(netns, 2)
+    moves = [json.loads(line) for line in trace.end()[1].splitlines()]
+    assert {(move["before"], move["after"]) for move in moves} == {
+        ("ESTABLISHED", "CLOSE_WAIT"),
+        ("CLOSE_WAIT", "LAST_ACK"),
+    }
+
+
+def test_summary_counts_exactly_until_interrupted(netns):
+    trace = Trace(netns, "--summary")
+    assert trace.first.startswith("# tier A: ")
+    connect(netns, 100)
+    time.sleep(0.3)
+    trace.process.send_signal(signal.SIGINT)
+    code, out, err = trace.end()
+    assert code == 0, err
+    counts = {tuple(line.split()[:2]): int(line.split()[2]) for line in out.splitlines()[1:]}
+    assert counts.pop(("CLOSE", "LISTEN")) == counts.pop(("LISTEN", "CLOSE")) == 1
+    assert len(counts) == 10
+    assert set(counts.values()) == {100}
+    assert "0 records lost" in err
+
+
+def test_ladder_shows_one_connection_with_both_ends(netns):
+    trace = Trace(netns, "--ladder", "--duration", "10")
+    connect(netns)
+    code, out, _ = trace.end()
+    assert code == 0
+    lines = out.splitlines()
+    assert re.search(r"127\.0\.0\.1:\d+ +127\.0\.0\.1:\d+", lines[0])
+    assert "connect()" in lines[1] and "SYN_SENT" in lines[1]
+    assert any("FIN" in line and "▶" in line and "CLOSE_WAIT" in line for line in lines)
+    assert "TIME_WAIT" in lines[-1]
+
+
+def test_closed_pipe_and_ctrl_c_end_quietly(netns):
+    trace = Trace(netns, "--color", "never")
+    trace.process.stdout.close()
+    connect(netns, 20)
+    assert trace.process.wait(timeout=20) == 0
+    assert "Traceback" not in trace.process.stderr.read()
+    trace = Trace(netns, "--count", "1000")
+    trace.process.send_signal(signal.SIGINT)
+    code, _, err = trace.end()
+    assert code == 130
+    assert err.startswith("# 0 transitions")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nonsense"], "no predicate"), (["--count", "0"], "--count"), (["--summary", "--ladder"], "choose one")],
+)
+def test_bad_usage_is_said_with_code_2(netns, arguments, message):
+    trace = Trace(netns, *arguments)
+    code, _, err = trace.end()
+    assert code == 2
+    assert message in err
+
+
+def test_programs_are_gone_when_the_process_is_killed(netns):
+    from tcpscope.kernel.bpf import syscall
+
+    def programs():
+        found, number = 0, 0
+        while True:  # BPF_PROG_GET_NEXT_ID
+            try:
+                import ctypes
+                import struct
+
+                buffer = ctypes.create_string_buffer(struct.pack("<III", number, 0, 0), 12)
+                libc = ctypes.CDLL(None, use_errno=True)
+                if libc.syscall(syscall._syscall_number(), 11, buffer, 12) < 0:
+                    return found
+                number = struct.unpack("<III", buffer.raw)[1]
+                found += 1
+            except OSError:
+                return found
+
+    before = programs()
+    trace = Trace(netns, "--json")
+    during = programs()
+    trace.process.kill()
+    trace.process.wait()
+    trace.process.stdout.close()
+    trace.process.stderr.close()
+    time.sleep(0.3)
+    assert during > before
+    assert programs() < during

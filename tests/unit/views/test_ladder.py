@@ -1,0 +1,90 @@
+"""The drawn ladder, line by line; and transitions as lines and objects."""
+
+from tcpscope.model.address import Endpoint, Flow
+from tcpscope.model.event import Event
+from tcpscope.model.socket import Owner
+from tcpscope.model.state import State
+from tcpscope.model.transition import Transition
+from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung, draw_head, draw_rungs
+from tcpscope.views.transition_ladder import Ladder
+from tcpscope.views.transitions import TransitionStyle, header_line, spell_short, transition_line, transition_object
+
+S, E = State, Event
+FLOW = Flow(Endpoint("10.0.0.1", 40000), Endpoint("10.0.0.2", 80))
+
+
+def move(flow, before, event, after, when_us, **fields):
+    return Transition(flow, "local", before, event, after, 1_000_000_000_000_000_000 + when_us * 1000, **fields)
+
+
+def test_arrows_point_where_the_segment_goes():
+    lines = list(
+        draw_rungs(
+            [
+                Rung("+0us", "SYN_SENT", "", "connect()", AT_LEFT),
+                Rung("+1us", "SYN_SENT", "SYN_RECV", "SYN", TO_RIGHT),
+                Rung("+2us", "ESTABLISHED", "SYN_RECV", "SYN,ACK", TO_LEFT),
+                Rung("+3us", "ESTABLISHED", "LAST_ACK", "close()", AT_RIGHT, "nginx(7)"),
+            ]
+        )
+    )
+    assert lines == [
+        "        +0us  SYN_SENT    connect()",
+        "        +1us  SYN_SENT    ─────────── SYN ─────────────▶ SYN_RECV",
+        "        +2us  ESTABLISHED ◀────────── SYN,ACK ────────── SYN_RECV",
+        "        +3us  ESTABLISHED                        close() LAST_ACK     nginx(7)",
+    ]
+    assert len({line.index("SYN_RECV") for line in lines if "SYN_RECV" in line}) == 1
+
+
+def test_opener_stands_left_whichever_end_is_seen_first():
+    seen_by_server = move(FLOW.reversed, S.LISTEN, E.SYN, S.SYN_RECEIVED, 0)
+    ladder = Ladder(seen_by_server)
+    assert (ladder.left, ladder.right) == (FLOW.local, FLOW.remote)
+    rung = ladder.rung(seen_by_server)
+    assert (rung.left, rung.right, rung.text, rung.towards) == ("", "SYN_RECV", "SYN", TO_RIGHT)
+    assert next(draw_head(str(ladder.left), str(ladder.right))).split() == ["10.0.0.1:40000", "10.0.0.2:80"]
+
+
+def test_ladder_is_over_when_every_end_seen_has_ended():
+    ladder = Ladder(move(FLOW, S.CLOSED, E.OPEN_ACTIVE, S.SYN_SENT, 0))
+    assert not ladder.is_over
+    ladder.rung(move(FLOW, S.FIN_WAIT_2, E.FIN, S.TIME_WAIT, 5))
+    assert ladder.is_over
+    ladder.rung(move(FLOW.reversed, S.CLOSE_WAIT, E.CLOSE, S.LAST_ACK, 6))
+    assert not ladder.is_over
+    ladder.rung(move(FLOW.reversed, S.LAST_ACK, E.ACK_OF_FIN, S.CLOSED, 7))
+    assert ladder.is_over
+    assert ladder.takes(FLOW) and ladder.takes(FLOW.reversed)
+    assert not ladder.takes(Flow(FLOW.local, Endpoint("10.0.0.2", 81)))
+
+
+def test_line_has_columns_under_their_titles_and_marks_at_the_end():
+    style = TransitionStyle()
+    found = move(
+        FLOW, S.SYN_RECEIVED, None, S.CLOSED, 123456, in_state_ns=65_000, by=Owner(7, "nginx", 3),
+        legal=False, deviation="request-socket-dies", certainty="inferred", cause="gone",
+    )  # fmt: skip
+    line, head = transition_line(found, style), header_line(style)
+    assert line[: head.index("BEFORE")].strip().endswith(".123456")
+    assert line[head.index("BEFORE") :].startswith("SYN_RECV ")
+    assert line[head.index("LOCAL") :].startswith("10.0.0.1:40000 ")
+    assert line[head.index("PROGRAM") :] == "nginx(7)  ~ request-socket-dies ? inferred (gone)"
+    assert "! not in RFC 9293" in transition_line(found._replace(deviation=""), style)
+
+
+def test_object_keeps_the_contract_and_event_zero():
+    found = transition_object(move(FLOW, S.CLOSED, E.OPEN_PASSIVE, S.LISTEN, 1, by=Owner(7, "nginx")))
+    wanted = (
+        *("t_ns", "local", "remote", "before", "after", "event", "process"),
+        *("in_state_ms", "source", "certainty", "legal", "deviation"),
+    )
+    assert set(wanted) <= set(found)
+    assert found["event"] == "OPEN_PASSIVE", "the first event's number is 0, and still it is one"
+    assert found["process"] == {"pid": 7, "name": "nginx", "fd": None}
+    assert found["local"] == {"address": "10.0.0.1", "port": 40000}
+
+
+def test_durations_are_short():
+    values = [None, 999, 65_000, 1_200_000, 12_000_000_000, 185_000_000_000, 15_000_000_000_000]
+    assert [spell_short(value) for value in values] == ["-", "0us", "65us", "1.2ms", "12.0s", "3m05s", "4h10m"]
