@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from tcpscope.doctor import accepting, close_side, exposure, idle, opening, ports
+from tcpscope.doctor import (
+    accepting,
+    capacity,
+    close_side,
+    counters,
+    exposure,
+    idle,
+    opening,
+    ports,
+    sending,
+    settings,
+)
 from tcpscope.doctor.catalogue import CATALOGUE, Entry, entry_of
 from tcpscope.doctor.causes import arrange
 from tcpscope.doctor.look import Look
@@ -43,7 +54,11 @@ RULES: tuple[Rule, ...] = (
     *opening.RULES,
     *ports.RULES,
     *idle.RULES,
+    *sending.RULES,
+    *counters.RULES,
+    *capacity.RULES,
     *exposure.RULES,
+    *settings.RULES,
 )
 
 

@@ -23,7 +23,7 @@ CODE: dict[str, dict[str, str]] = {
         "php": "fclose()/curl_close() on feof(); persistent connections: set a wait_timeout below the server's",
         "dotnet": "'using' around TcpClient, HttpResponseMessage and Stream; SocketsHttpHandler.PooledConnectionIdleTimeout below the server's",
         "nginx": "an upstream or client connection nginx keeps after EOF is usually one it cannot finish: check worker_connections, proxy_read_timeout, third-party modules",
-        "erlang": "handle {tcp_closed, Socket} in every state of the owning process and call gen_tcp:close/1",
+        "beam": "handle {tcp_closed, Socket} in every state of the owning process and call gen_tcp:close/1",
     },
     "unblock-loop": {
         "": "take a stack of every thread (gdb -p PID -batch -ex 'thread apply all bt'): look for the call that does not return",
@@ -95,7 +95,7 @@ CODE: dict[str, dict[str, str]] = {
         "node": "socket.setKeepAlive(true, 60000)",
         "nginx": "listen 80 so_keepalive=60s:10s:6;",
         "postgresql": "tcp_keepalives_idle = 60, tcp_keepalives_interval = 10, tcp_keepalives_count = 6",
-        "sshd": "ClientAliveInterval 60, ClientAliveCountMax 3",
+        "openssh": "ClientAliveInterval 60, ClientAliveCountMax 3",
         "redis": "tcp-keepalive 60, timeout 3600",
         "mysql": "wait_timeout = 3600; the server sets SO_KEEPALIVE, its times come from net.ipv4.tcp_keepalive_*",
         "haproxy": "option clitcpka, option srvtcpka, clitcpka-idle 60s",
