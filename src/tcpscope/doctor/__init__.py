@@ -29,6 +29,7 @@ from tcpscope.doctor.catalogue import CATALOGUE, Entry, entry_of
 from tcpscope.doctor.causes import arrange
 from tcpscope.doctor.look import Look
 from tcpscope.doctor.thresholds import TABLE, Threshold, Thresholds
+from tcpscope.doctor.trends import trends
 from tcpscope.model.finding import Finding
 from tcpscope.model.history import History
 from tcpscope.model.record import NamedTuple
@@ -45,6 +46,7 @@ __all__ = [
     "diagnose",
     "entry_of",
     "examine",
+    "trends",
 ]
 
 Rule = Callable[[Look], Iterator[Finding]]

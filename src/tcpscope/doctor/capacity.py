@@ -106,20 +106,29 @@ def orphans(look: Look) -> Iterator[Finding]:
 
 def zombies(look: Look) -> Iterator[Finding]:
     """F47 zombie-socket-fds."""
-    if not any(process.socket_inodes for process in look.snapshot.processes.values()):
-        return
-    listed = set(look.snapshot.other_inodes)
-    for source in (look.snapshot, *look.others):
-        listed.update(socket.inode for socket in source.sockets)
-        listed.update(source.other_inodes)
-    for process in look.snapshot.processes.values():
-        hidden = [inode for inode in process.socket_inodes if inode not in listed]
+    for pid, hidden in hidden_inodes(look).items():
+        process = look.snapshot.processes[pid]
         share = len(hidden) / process.open_fds if process.open_fds and process.open_fds > 0 else 0.0
         is_share = share > look.limit_of("zombie-socket-fds.share") and len(hidden) >= look.limit_of(
             "zombie-socket-fds.floor"
         )
         if len(hidden) > look.limit_of("zombie-socket-fds.count") or is_share:
             yield _zombie(look, process, hidden, share)
+
+
+def hidden_inodes(look: Look) -> dict[int, list[int]]:
+    """Return for each process the inodes of its socket descriptors that are in no list."""
+    if not any(process.socket_inodes for process in look.snapshot.processes.values()):
+        return {}
+    listed = set(look.snapshot.other_inodes)
+    for source in (look.snapshot, *look.others):
+        listed.update(socket.inode for socket in source.sockets)
+        listed.update(source.other_inodes)
+    return {
+        pid: hidden
+        for pid, process in look.snapshot.processes.items()
+        if (hidden := [inode for inode in process.socket_inodes if inode not in listed])
+    }
 
 
 def _zombie(look: Look, process: Process, hidden: Sequence[int], share: float) -> Finding:
@@ -130,7 +139,7 @@ def _zombie(look: Look, process: Process, hidden: Sequence[int], share: float) -
     )
     earlier = look.previous.processes.get(process.pid) if look.previous else None
     grew = bool(earlier and len(process.socket_inodes) > len(earlier.socket_inodes)) or is_rising(
-        look, f"hidden:pid {process.pid}"
+        look, f"hidden:pid {process.pid}", len(hidden)
     )
     if grew:
         case.witness(0.5, "and their number grows")
@@ -204,8 +213,8 @@ def _running_out(look: Look, process: Process, share: float) -> Finding:
 
 def unlisted(look: Look) -> Iterator[Finding]:
     """F49 system-sockets-leak."""
-    rows = look.history.trends.get("unlisted", ())[-3:]
-    values = [value for _, value in rows]
+    now = unlisted_now(look)
+    values = [value for _, value in look.history.trends.get("unlisted", ())[-2:]] + ([] if now is None else [now])
     if (
         len(values) < 3
         or not values[0] < values[1] < values[2]
@@ -226,6 +235,16 @@ def unlisted(look: Look) -> Iterator[Finding]:
         "TCP sockets are allocated that are neither in use nor orphaned: bound only, reset and not closed, or never used.",
         (command("tcpscope doctor --only zombie-socket-fds   names processes that hold them"),),
     )
+
+
+def unlisted_now(look: Look) -> int | None:
+    """Return how many sockets are allocated on the machine that are neither in use in a seen namespace nor orphans."""
+    limits = look.snapshot.limits
+    alloc, orphan = limits.get("sockstat.TCP.alloc"), limits.get("sockstat.TCP.orphan")
+    if alloc is None or orphan is None:
+        return None
+    inuse = sum(source.limits.get("sockstat.TCP.inuse", 0) for source in (look.snapshot, *look.others))
+    return alloc - inuse - orphan
 
 
 def shared(look: Look) -> Iterator[Finding]:

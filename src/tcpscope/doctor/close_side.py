@@ -27,8 +27,7 @@ _AVOID_CLOSE_WAIT = (
 
 def close_wait(look: Look) -> Iterator[Finding]:
     """F01 close-wait-leak and F02 close-wait-app-blocked: one of the two for each process (or port)."""
-    waiting = [socket for socket in look.states[State.CLOSE_WAIT] if not look.is_unaccepted(socket)]
-    for key, sockets in group(waiting, lambda socket: _holder_or_port(look, socket)).items():
+    for key, sockets in leaking(look).items():
         old, unknown = look.older_than(sockets, look.limit_of("close-wait-leak.age_s"))
         stuck = [socket for socket in old if not _still_sends(look, socket) and not _still_reads(look, socket)]
         suspects = stuck + unknown
@@ -38,6 +37,12 @@ def close_wait(look: Look) -> Iterator[Finding]:
             yield _blocked(look, suspects, key)
         else:
             yield _leak(look, suspects, unknown, len(old) - len(stuck), key)
+
+
+def leaking(look: Look) -> dict[str, list[Socket]]:
+    """Return the accepted sockets in CLOSE_WAIT by process, or by port where nobody can be named."""
+    waiting = [socket for socket in look.states[State.CLOSE_WAIT] if not look.is_unaccepted(socket)]
+    return group(waiting, lambda socket: _holder_or_port(look, socket))
 
 
 def _leak(look: Look, sockets: Sequence[Socket], unknown: Sequence[Socket], sending: int, key: str) -> Finding:
@@ -52,7 +57,7 @@ def _leak(look: Look, sockets: Sequence[Socket], unknown: Sequence[Socket], send
     is_high = (
         len(sockets) >= look.limit_of("close-wait-leak.many")
         or (share or 0) > look.limit_of("close-wait-leak.fd_share")
-        or is_rising(look, f"close-wait:{key}")
+        or is_rising(look, f"close-wait:{key}", len(sockets))
     )
     severity = Severity.HIGH if is_high else Severity.MEDIUM
     if unknown and len(unknown) > len(sockets) / 2 and not is_high:
@@ -193,10 +198,10 @@ def growth_per_minute(look: Look, sockets: Sequence[Socket], key: str) -> float:
     return fresh * 60 / look.elapsed_s
 
 
-def is_rising(look: Look, trend: str) -> bool:
-    """Whether a remembered number grew at each of the last three looks."""
-    values = [value for _, value in look.history.trends.get(trend, ())[-3:]]
-    return len(values) == 3 and values[0] < values[1] < values[2]
+def is_rising(look: Look, trend: str, now: int) -> bool:
+    """Whether a remembered number grew at each of three looks, this one included."""
+    values = [value for _, value in look.history.trends.get(trend, ())[-2:]]
+    return len(values) == 2 and values[0] < values[1] < now
 
 
 def _full_in(look: Look, sockets: Sequence[Socket], growth: float) -> str:

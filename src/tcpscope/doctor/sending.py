@@ -28,7 +28,8 @@ def unanswered(look: Look) -> Iterator[Finding]:
     if not stalled:
         return
     by_remote = group(stalled, lambda socket: address(socket.remote.address))
-    forgotten, rest = [], []
+    forgotten: list[Socket] = []
+    rest: list[Socket] = []
     for remote, sockets in by_remote.items():
         full = [socket for socket in sockets if _is_full_size(socket)]
         heard = _heard_lately(look, remote, full) if len(full) >= look.limit_of("pmtu-blackhole.count") else []
