@@ -184,7 +184,7 @@ def small_backlog(look: Look) -> Iterator[Finding]:
 
 def stalled_by_descriptors(look: Look) -> Iterator[Finding]:
     """F17 accept-stalled-by-fd-limit."""
-    for process in look.snapshot.processes.values():
+    for process in look.processes:
         share = used_share(process)
         if share is None or share < look.limit_of("accept-stalled-by-fd-limit.medium"):
             continue

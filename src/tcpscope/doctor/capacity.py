@@ -106,8 +106,7 @@ def orphans(look: Look) -> Iterator[Finding]:
 
 def zombies(look: Look) -> Iterator[Finding]:
     """F47 zombie-socket-fds."""
-    for pid, hidden in hidden_inodes(look).items():
-        process = look.snapshot.processes[pid]
+    for process, hidden in hidden_inodes(look):
         share = len(hidden) / process.open_fds if process.open_fds and process.open_fds > 0 else 0.0
         is_share = share > look.limit_of("zombie-socket-fds.share") and len(hidden) >= look.limit_of(
             "zombie-socket-fds.floor"
@@ -116,19 +115,18 @@ def zombies(look: Look) -> Iterator[Finding]:
             yield _zombie(look, process, hidden, share)
 
 
-def hidden_inodes(look: Look) -> dict[int, list[int]]:
-    """Return for each process the inodes of its socket descriptors that are in no list."""
-    if not any(process.socket_inodes for process in look.snapshot.processes.values()):
-        return {}
+def hidden_inodes(look: Look) -> list[tuple[Process, list[int]]]:
+    """Return processes with the inodes of their socket descriptors that are in no list."""
+    # Why: sockets of a process in another namespace are in that namespace's lists.
+    local = [one for one in look.processes if one.socket_inodes and one.netns in (0, look.snapshot.netns)]
+    if not local:
+        return []
     listed = set(look.snapshot.other_inodes)
     for source in (look.snapshot, *look.others):
         listed.update(socket.inode for socket in source.sockets)
         listed.update(source.other_inodes)
-    return {
-        pid: hidden
-        for pid, process in look.snapshot.processes.items()
-        if (hidden := [inode for inode in process.socket_inodes if inode not in listed])
-    }
+    hidden = [(process, [inode for inode in process.socket_inodes if inode not in listed]) for process in local]
+    return [row for row in hidden if row[1]]
 
 
 def _zombie(look: Look, process: Process, hidden: Sequence[int], share: float) -> Finding:
@@ -162,7 +160,7 @@ def _zombie(look: Look, process: Process, hidden: Sequence[int], share: float) -
 
 def descriptors(look: Look) -> Iterator[Finding]:
     """F48 fd-exhaustion-near."""
-    for process in look.snapshot.processes.values():
+    for process in look.processes:
         share = used_share(process)
         if share is not None and share >= look.limit_of("fd-exhaustion-near.medium"):
             yield _running_out(look, process, share)

@@ -6,7 +6,7 @@ outright (``INSTEAD``): they look at the same sockets and know better.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tcpscope.model.finding import Finding
 
@@ -85,7 +85,6 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "connection-refused-storm": (("listener-missing", _anywhere),),
     "reset-by-peer-rate": (("listener-closed-with-queue", _anywhere), ("ghost-reconnect", _anywhere)),
     "ephemeral-port-exhaustion-live": (("close-wait-leak", _same_sockets),),
-    "ephemeral-port-exhaustion-timewait": (("excessive-connection-churn", lambda symptom, cause: False),),
     "half-open-stale": (("idle-firewall-drop", _same_remote),),
 }  # fmt: skip
 
@@ -101,17 +100,24 @@ INSTEAD: tuple[tuple[str, str, Related], ...] = (
 
 def arrange(findings: Iterable[Finding]) -> list[Finding]:
     """Name causes, drop what another finding replaces, and sort: severe first, each symptom right after its cause."""
-    kept = _without_replaced(list(findings))
-    explained = [finding._replace(explained_by=_cause_of(finding, kept)) for finding in kept]
-    causes = [finding for finding in explained if not finding.explained_by]
-    ordered: list[Finding] = []
-    weight = {
-        id(cause): max([cause.severity, *(one.severity for one in _following(cause, explained))]) for cause in causes
-    }
-    for cause in sorted(causes, key=lambda one: (-weight[id(one)], -one.severity, -one.confidence, one.id, one.scope)):
-        _place(cause, explained, ordered)
-    rest = [finding for finding in explained if not any(finding is one for one in ordered)]
-    return ordered + sorted(rest, key=lambda one: (-one.severity, -one.confidence, one.id, one.scope))
+    kept = sorted(_without_replaced(list(findings)), key=_urgency)
+    causes = [_cause_of(finding, kept) for finding in kept]
+    symptoms: dict[int, list[int]] = {}
+    for number, cause in enumerate(causes):
+        if cause is not None:
+            symptoms.setdefault(cause, []).append(number)
+    explained = [
+        finding if cause is None else finding._replace(explained_by=kept[cause].id)
+        for finding, cause in zip(kept, causes, strict=True)
+    ]
+    trees = [list(_tree(number, symptoms)) for number, cause in enumerate(causes) if cause is None]
+    # Why: a cause is as urgent as the worst it brings about.
+    trees.sort(key=lambda tree: min(_urgency(kept[number])[0] for number in tree))
+    return [explained[number] for tree in trees for number in tree]
+
+
+def _urgency(finding: Finding) -> tuple[int, float, str, str]:
+    return -int(finding.severity), -finding.confidence, finding.id, finding.scope
 
 
 def _without_replaced(findings: list[Finding]) -> list[Finding]:
@@ -122,24 +128,16 @@ def _without_replaced(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if id(finding) not in gone]
 
 
-def _cause_of(finding: Finding, findings: Sequence[Finding]) -> str:
+def _cause_of(finding: Finding, findings: Sequence[Finding]) -> int | None:
+    """Return the place of the finding that explains this one. ``BECAUSE`` has no circles, so neither has the answer."""
     for cause_id, related in BECAUSE.get(finding.id, ()):
-        if any(one.id == cause_id and one is not finding and related(finding, one) for one in findings):
-            return cause_id
-    return ""
+        for number, one in enumerate(findings):
+            if one.id == cause_id and related(finding, one):
+                return number
+    return None
 
 
-def _following(cause: Finding, findings: Sequence[Finding]) -> list[Finding]:
-    return [one for one in findings if one.explained_by == cause.id]
-
-
-def _place(cause: Finding, findings: Sequence[Finding], ordered: list[Finding]) -> None:
-    if any(cause is one for one in ordered):
-        return
-    ordered.append(cause)
-    symptoms = _following(cause, findings)
-    siblings = [one for one in findings if one.id == cause.id and not any(one is done for done in ordered)]
-    if siblings and not cause.explained_by:
-        return  # the last of several equal causes brings the symptoms
-    for symptom in sorted(symptoms, key=lambda one: (-one.severity, -one.confidence, one.scope)):
-        _place(symptom, findings, ordered)
+def _tree(number: int, symptoms: dict[int, list[int]]) -> Iterator[int]:
+    yield number
+    for symptom in symptoms.get(number, ()):
+        yield from _tree(symptom, symptoms)

@@ -54,6 +54,7 @@ class Look:
         self._ends: dict[tuple[Endpoint, Endpoint], Socket] | None = None
         self._own: frozenset[str] | None = None
         self._silent: list[Socket] | None = None
+        self._here: tuple[Process, ...] | None = None
 
     def _group(self) -> None:
         states = self.states
@@ -69,6 +70,17 @@ class Look:
     def limit_of(self, name: str) -> float:
         """Return a threshold."""
         return self.thresholds[name]
+
+    @property
+    def processes(self) -> Sequence[Process]:
+        """The processes of this namespace, and those of others that hold a socket of it."""
+        if self._here is None:
+            netns = self.snapshot.netns
+            strangers = [one for one in self.snapshot.processes.values() if netns and one.netns not in (0, netns)]
+            holders = {owner.pid for one in self.snapshot.sockets for owner in one.owners} if strangers else set()
+            away = {one.pid for one in strangers if one.pid not in holders}
+            self._here = tuple(one for pid, one in self.snapshot.processes.items() if pid not in away)
+        return self._here
 
     # whose, and the other end
 

@@ -10,9 +10,9 @@ from tcpscope.doctor.look import Look
 def trends(look: Look) -> dict[str, int]:
     """Return the present value of each trend, by name."""
     numbers = {f"close-wait:{key}": len(sockets) for key, sockets in leaking(look).items()}
-    for pid, hidden in hidden_inodes(look).items():
+    for process, hidden in hidden_inodes(look):
         if len(hidden) >= look.limit_of("zombie-socket-fds.floor"):
-            numbers[f"hidden:pid {pid}"] = len(hidden)
+            numbers[f"hidden:pid {process.pid}"] = len(hidden)
     unlisted = unlisted_now(look)
     if unlisted is not None:
         numbers["unlisted"] = unlisted

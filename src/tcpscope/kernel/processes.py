@@ -194,6 +194,7 @@ def _describe(folder: int, pid: int) -> Process | None:
         socket_inodes=() if inodes is None else inodes[1],
         wait_channel=_wait_channel(folder),
         runtime=recognise_runtime(name, executable, command),
+        netns=_netns(folder),
     )
 
 
@@ -295,6 +296,14 @@ def _link(folder: int, name: str) -> str | None:
         return posix.readlink(name, dir_fd=folder)
     except OSError:
         return None
+
+
+def _netns(folder: int) -> int:
+    """Return the inode of the process's network namespace; 0 when refused."""
+    try:
+        return posix.stat("ns/net", dir_fd=folder).st_ino
+    except OSError:
+        return 0
 
 
 def _wait_channel(folder: int) -> str:

@@ -25,6 +25,7 @@ class Process(NamedTuple):
     socket_inodes: tuple[int, ...] = ()  #: inodes of all its ``socket:`` descriptors, of any family
     wait_channel: str = ""
     runtime: str = ""  #: language or program family: ``cpython jvm node go nginx postgresql ...``
+    netns: int = 0  #: inode of its network namespace; 0: not known
 
 
 class Host(NamedTuple):
