@@ -11,7 +11,7 @@ from tcpscope.machine.acknowledgement import take_ack
 from tcpscope.machine.classify import classify
 from tcpscope.machine.moves import answer, challenge, fail, opening_guard, take
 from tcpscope.machine.sequence import HALF, MASK
-from tcpscope.machine.tcb import Tcb
+from tcpscope.machine.tcb import ISS_STEP, Tcb
 from tcpscope.model.event import Event, Guard
 from tcpscope.model.segment import ACK, FIN, RST, SYN, URG, Segment
 from tcpscope.model.state import State
@@ -91,7 +91,8 @@ def check_sequence_number(tcb: Tcb, segment: Segment, events: Events) -> bool:
         recovery.mark_lost(tcb, tcb.flight[0])  # Linux, FreeBSD: the peer missed our SYN|ACK
         return False
     if segment.payload:
-        tcb.dsack = (segment.seq, (segment.seq + len(segment.payload)) & MASK) if _is_old(tcb, segment) else tcb.dsack
+        if _is_old(tcb, segment):
+            _note_repetition(tcb, segment)
         tcb.acks_now = True
     else:
         _acknowledge_out_of_window(tcb, segment)
@@ -247,7 +248,8 @@ def _in_syn_sent(tcb: Tcb, segment: Segment, events: Events) -> bool:
     row = take(tcb, event)
     if event is Event.SYN:
         _synchronize(tcb, segment)
-        recovery.mark_lost(tcb, tcb.flight[0])  # our SYN goes again, as SYN|ACK
+        for sent in tcb.flight:
+            recovery.mark_lost(tcb, sent)  # our SYN goes again, as SYN|ACK
         return False
     if event is not Event.SYN_ACK:
         drop(tcb, row.note)
@@ -263,8 +265,8 @@ def _synchronize(tcb: Tcb, segment: Segment) -> None:
     """Take the peer's SYN: its number, window and options; text that came with it may wait."""
     tcb.irs = segment.seq
     tcb.rcv_nxt = tcb.last_ack_sent = tcb.rcv_up = (segment.seq + 1) & MASK
-    receiving.open_window(tcb)
     options.agree(tcb, segment)
+    receiving.open_window(tcb)
     tcb.snd_wnd = tcb.max_snd_wnd = segment.wnd  # never scaled on SYN
     tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack if segment.flags & ACK else tcb.iss
     if segment.payload and not segment.flags & ACK and tcb.profile.keeps_text_of_syn:
@@ -303,7 +305,7 @@ def _reopen(tcb: Tcb, segment: Segment) -> None:
     """Start a new incarnation out of TIME-WAIT (MAY-2): its ISS lies above everything the old one used."""
     former = (tcb.snd_nxt, tcb.rcv_nxt, tcb.ts_recent)
     take(tcb, Event.SYN_REOPENS)
-    tcb.begin_again((tcb.snd_nxt + 65537) & MASK)
+    tcb.begin_again((tcb.snd_nxt + ISS_STEP) & MASK)
     tcb.reopened = former
     tcb.opened_actively = False
     _synchronize(tcb, segment)
@@ -335,6 +337,17 @@ def _fails_paws(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
 def _is_old(tcb: Tcb, segment: Segment) -> bool:
     """Whether every octet of text was received before."""
     return (tcb.rcv_nxt - segment.seq - len(segment.payload)) & MASK < HALF
+
+
+def _note_repetition(tcb: Tcb, segment: Segment) -> None:
+    """Text that came again: tell of it (RFC 2883), and echo its timestamp rather than that of the first copy.
+
+    Why: our ACK was lost; echoing the first copy's time would make the peer measure its whole time-out as one round
+    trip. Only what lies within a buffer's length is believed, as a blind attacker could send anything.
+    """
+    tcb.dsack = (segment.seq, (segment.seq + len(segment.payload)) & MASK)
+    if tcb.timestamps_ok and (tcb.rcv_nxt - segment.seq) & MASK <= tcb.receive_buffer_bytes:
+        options.note_timestamp(tcb, segment, tcb.now_ns)
 
 
 def _acknowledge_out_of_window(tcb: Tcb, segment: Segment) -> None:

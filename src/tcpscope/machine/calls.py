@@ -10,7 +10,7 @@ from tcpscope.machine import receiving, sending
 from tcpscope.machine.lifecycle import Row
 from tcpscope.machine.moves import fail, take
 from tcpscope.machine.sequence import MASK
-from tcpscope.machine.tcb import Tcb
+from tcpscope.machine.tcb import ISS_STEP, Tcb
 from tcpscope.model.address import Endpoint
 from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.event import Event, Guard, Sends
@@ -30,6 +30,7 @@ def open_passive(tcb: Tcb) -> None:
         take(tcb, Event.OPEN_PASSIVE)
         raise CallError("connection already exists")
     refuse(take(tcb, Event.OPEN_PASSIVE))
+    _begin(tcb)
     tcb.opened_actively = False
 
 
@@ -157,8 +158,16 @@ def is_valid_remote(remote: Endpoint) -> bool:
 
 def _turn_active(tcb: Tcb, row: Row, remote: Endpoint | None) -> None:
     refuse(row)
+    _begin(tcb)
     tcb.remote = remote
     tcb.opened_actively = True
+
+
+def _begin(tcb: Tcb) -> None:
+    """Start a fresh block when this one has lived before; its ISS lies above everything it used."""
+    tcb.error = ""
+    if tcb.snd_nxt != tcb.iss:
+        tcb.begin_again((tcb.snd_nxt + ISS_STEP) & MASK)
 
 
 def _queue_guard(tcb: Tcb) -> Guard:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, OutOfOrder, Tcb
 from tcpscope.model.segment import Segment
+from tcpscope.model.state import State
 
 Piece = bytes | bytearray | memoryview
 SMALL_BYTES = 1024
@@ -21,8 +22,12 @@ def free_bytes(tcb: Tcb) -> int:
 
 
 def open_window(tcb: Tcb) -> None:
-    """Offer the first window, with the SYN: at most 65 535, for its field is never scaled (RFC 7323 §2.2)."""
-    tcb.rcv_adv = (tcb.rcv_nxt + min(free_bytes(tcb), 65535)) & MASK
+    """Offer the first window, with the SYN: at most 65 535, for its field is never scaled (RFC 7323 §2.2).
+
+    Why the rounding down: later segments must be able to name the same edge in a scaled field.
+    """
+    scale = tcb.rcv_wscale
+    tcb.rcv_adv = (tcb.rcv_nxt + (min(free_bytes(tcb), 65535) >> scale << scale)) & MASK
 
 
 def advertise(tcb: Tcb) -> int:
@@ -33,7 +38,7 @@ def advertise(tcb: Tcb) -> int:
     """
     scale, promised = tcb.rcv_wscale, (tcb.rcv_adv - tcb.rcv_nxt) & MASK
     free = tcb.receive_buffer_bytes - tcb.inbox_bytes
-    step = free - promised
+    step = free - promised if tcb.state is not State.SYN_RECEIVED else 0  # SYN|ACK could not say it again
     if step >= tcb.rcv_mss_bytes or step * 2 >= tcb.receive_buffer_bytes:
         field = min(free >> scale, 65535)
         if field << scale >= promised:

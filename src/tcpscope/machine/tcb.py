@@ -166,7 +166,7 @@ class Tcb:
     def listen_again(self) -> None:
         """Forget the peer: the connection is a listener once more (RFC 9293 §3.10.7.4 second)."""
         self.remote = self.listening_remote
-        self.begin_again(self.iss)
+        self.begin_again((self.snd_nxt + ISS_STEP) & 0xFFFFFFFF)
 
     def begin_again(self, iss: int) -> None:
         """Start with fresh numbers; what the application has set stays."""
@@ -208,6 +208,8 @@ class Tcb:
 
 
 REPORTS_KEPT = 256
+#: How far above everything used before a block's next incarnation starts (MAY-2: larger than any number used).
+ISS_STEP = 65537
 
 
 class Counters:
