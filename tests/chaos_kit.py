@@ -15,6 +15,7 @@ from tcpscope.model.state import State
 
 #: The most segments one input may cause, timers aside: a window of text and its acknowledgement.
 MOST_REPLIES = 120
+CALLS = ["open", "open", "listen", "send", "send", "send", "receive", "receive", "shutdown", "close", "abort", "status"]
 FLAGS = [0x10, 0x10, 0x10, 0x18, 0x11, 0x02, 0x12, 0x04, 0x14, 0x01, 0x00, 0x30, 0x29, 0xC2, 0x52, 0xFF]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from tcpscope.machine.connection import Connection
-from tcpscope.machine.profile import LINUX, PROFILES, Profile
+from tcpscope.machine.profile import PROFILES, Profile
 from tcpscope.machine.tcb import Tcb
 from tcpscope.model.address import Endpoint
 from tcpscope.model.state import State
@@ -59,6 +59,7 @@ class Transfer:
         self.network.keeps_passages = False
         self.checks = True
         self.is_shut = [False, False]
+        self.is_hasty = random.random() < 0.3
 
     def _vary(self, profile: Profile) -> Profile:
         random = self.random
@@ -102,7 +103,7 @@ class Transfer:
         if at < len(text):
             size = self.random.choice([1, 100, 5000, 50_000])
             self.sent[index] += end.send(text[at : at + size], push=self.random.random() < 0.8)
-        elif not self.is_shut[index]:
+        elif not self.is_shut[index] and (self.is_hasty or len(self.read[index]) == self.sizes[1 - index]):
             self.is_shut[index] = True
             end.shutdown(self.network.now_ns)
 
@@ -132,10 +133,7 @@ class Transfer:
         """Say where the transfer stands."""
         tcbs = [end.tcb for end in self.network.ends]
         return " | ".join(
-            f"{tcb.state.name} sent={self.sent[i]}/{self.sizes[i]} read={len(self.read[i])} unsent={tcb.unsent_bytes} "
-            f"flight={tcb.flight_bytes} wnd={tcb.snd_wnd} inbox={tcb.inbox_bytes} cwnd={tcb.congestion.cwnd_bytes} {tcb.error}"
+            f"{tcb.state.name} sent={self.sent[i]}/{self.sizes[i]} read={len(self.read[i])} "
+            f"unsent={tcb.unsent_bytes} flight={tcb.flight_bytes} wnd={tcb.snd_wnd} inbox={tcb.inbox_bytes} {tcb.error}"
             for i, tcb in enumerate(tcbs)
         )
-
-
-__all__ = ["LINUX", "Transfer", "check_invariants"]

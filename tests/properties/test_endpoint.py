@@ -14,27 +14,11 @@ from hypothesis import strategies as st
 from tests.chaos_kit import Chaos
 from tests.transfer_kit import Transfer
 
-from tcpscope.machine.recovery import Recovery, Sent
-from tcpscope.machine.rtt import RoundTrip
-from tcpscope.machine.tcb import Counters, Tcb
-
 LONG = bool(os.environ.get("TCPSCOPE_LONG"))
 TRANSFERS = 10_000 if LONG else 300
 EPISODES = 25_000 if LONG else 600
 STEPS = 60
 PARTS = 10
-
-
-def dump(thing: object) -> object:
-    """Everything a block holds, as plain values; what belongs to the observer is left out."""
-    if isinstance(thing, Tcb | Recovery | Sent | RoundTrip | Counters) or hasattr(thing, "cwnd_bytes"):
-        names = [name for name in type(thing).__slots__ if name not in ("fast_path", "observer", "taken")]
-        return {name: dump(getattr(thing, name)) for name in names}
-    if isinstance(thing, memoryview):
-        return bytes(thing)
-    if isinstance(thing, list | tuple):
-        return [dump(item) for item in thing]
-    return thing
 
 
 @pytest.mark.timeout(900)

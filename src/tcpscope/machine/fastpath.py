@@ -1,4 +1,4 @@
-"""Header prediction: the segment that was expected, in ESTABLISHED, without the eight checks (RFC 9293 §3.10.7.4).
+"""Header prediction: the segment that was expected, where text flows, without the eight checks (RFC 9293 §3.10.7.4).
 
 It may only do what the eight checks would have done; the tests run every script with and without it and compare the
 whole block. Everything unusual is left to :mod:`tcpscope.machine.arrivals`.
@@ -13,16 +13,19 @@ from tcpscope.machine.tcb import Tcb
 from tcpscope.model.segment import ACK, PSH, Segment
 from tcpscope.model.state import State
 
+_STEADY = (State.ESTABLISHED, State.FIN_WAIT_2, State.CLOSE_WAIT)
+
 
 def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
     """Take ``segment`` when it is just the next one; say whether it was taken."""
     seq, ack, flags, wnd, text, options = segment[:6]
     if (
-        tcb.state is not State.ESTABLISHED
+        tcb.state not in _STEADY
         or flags & ~PSH != ACK
         or seq != tcb.rcv_nxt
-        or wnd << tcb.snd_wscale != tcb.snd_wnd
         or not wnd
+        or not tcb.snd_wnd
+        or (seq - tcb.snd_wl1) & MASK >= HALF
         or tcb.out_of_order
         or tcb.missing_fin >= 0
         or tcb.reader_gone
@@ -35,6 +38,8 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
     octets = len(text)
     acked_bytes = (ack - tcb.snd_una) & MASK
     if acked_bytes > (tcb.snd_nxt - tcb.snd_una) & MASK or (not acked_bytes and not octets):
+        return False
+    if octets and tcb.fin_received:
         return False
     if octets > (tcb.rcv_adv - seq) & MASK or tcb.inbox_bytes + octets > tcb.receive_buffer_bytes:
         return False
@@ -49,6 +54,9 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
         tcb.recovery.dup_bytes = 0
         advance(tcb, segment, acked_bytes, (tcb.snd_nxt - tcb.snd_una) & MASK, now_ns)
     tcb.snd_wl1, tcb.snd_wl2 = seq, ack
+    tcb.snd_wnd = wnd << tcb.snd_wscale
+    if tcb.snd_wnd > tcb.max_snd_wnd:
+        tcb.max_snd_wnd = tcb.snd_wnd
     if octets:
         note_segment_size(tcb, octets)
         deliver(tcb, text)

@@ -54,7 +54,7 @@ class Tcb:
         "inbox_bytes", "initial_cwnd_segments", "irs", "irs_known", "iss", "keepalive", "keepalive_count",
         "keepalive_idle_ns", "keepalive_interval_ns", "keepalive_probes", "keepalive_sent_ns",
         "last_ack_sent", "last_received_ns", "last_sent_ns", "listening_remote", "local", "max_snd_wnd",
-        "missing_fin", "mss_bytes", "nodelay", "now_ns", "observer", "opened_actively",
+        "missing_fin", "mss_bytes", "nodelay", "now_ns", "opened_actively",
         "ordered_by_recency", "out_of_order", "path_mtu_bytes", "peer_mss_bytes", "persist_backoff",
         "profile", "progress_ns", "pushed_seq", "r1_reported", "rcv_adv", "rcv_mss_bytes", "rcv_nxt",
         "rcv_up", "rcv_wscale", "reader_gone", "receive_buffer_bytes", "recovery", "remote", "reopened",
@@ -79,7 +79,6 @@ class Tcb:
         self.listening_remote = remote
         self.reports: list[Report] = []
         self.replies: list[Segment] = []
-        self.observer: object = None
         self.taken: list[Row] | None = None
         self.error = ""
         self.soft_error = ""
