@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.chaos_kit import Chaos
+from tests.endpoint_dump import dump
 from tests.transfer_kit import Transfer
 
 LONG = bool(os.environ.get("TCPSCOPE_LONG"))
