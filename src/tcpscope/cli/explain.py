@@ -103,6 +103,7 @@ def _explain_finding(text: str) -> Answer | None:
 def find_illness(name: str) -> Illness | None:
     """Gather what the doctor and the lab know about the finding ``name``; ``None`` when it is no finding."""
     from tcpscope.doctor.catalogue import CATALOGUE
+    from tcpscope.doctor.hints import lines_to_write
     from tcpscope.doctor.thresholds import TABLE
     from tcpscope.explain.findings import Illness
 
@@ -114,15 +115,24 @@ def find_illness(name: str) -> Illness | None:
         for one in TABLE
         if one.name.partition(".")[0] in entry.id
     )
-    scene = _scene_of_finding(entry.id)
-    return Illness(entry.id, entry.title, entry.meaning, entry.needs, entry.verified, thresholds, scene)
+    return Illness(
+        entry.id,
+        entry.title,
+        entry.meaning,
+        entry.needs,
+        entry.verified,
+        thresholds,
+        lines_to_write(entry.id),
+        _scenes_of(entry.id, "illness"),
+        _scenes_of(entry.id, "trap"),
+    )
 
 
-def _scene_of_finding(name: str) -> str:
+def _scenes_of(finding: str, kind: str) -> tuple[tuple[str, str], ...]:
     from tcpscope.lab.scene import load_scenes
 
-    scenes = [scene for scene in load_scenes().values() if scene.finding == name and scene.kind == "illness"]
-    return scenes[0].name if scenes else ""
+    scenes = load_scenes().values()
+    return tuple((scene.name, scene.title) for scene in scenes if (scene.finding, scene.kind) == (finding, kind))
 
 
 def _finding_ids() -> tuple[str, ...]:

@@ -127,6 +127,35 @@ CODE: dict[str, dict[str, str]] = {
 }
 # fmt: on
 
+#: Finding -> the topics of :data:`CODE` its rules recommend (a test compares this with the rules).
+TOPICS: dict[str, tuple[str, ...]] = {
+    "close-wait-leak": ("close-on-eof",),
+    "close-wait-app-blocked": ("unblock-loop",),
+    "fin-wait2-half-closed-forever": ("half-close",),
+    "fin-wait1-zero-window": ("drain-then-close",),
+    "ephemeral-port-exhaustion-timewait": ("pooling",),
+    "ephemeral-port-exhaustion-live": ("close-on-eof",),
+    "bind-eaddrinuse-timewait": ("reuse-address",),
+    "excessive-connection-churn": ("pooling",),
+    "accept-queue-overflow": ("accept-faster", "backlog"),
+    "backlog-too-small": ("backlog",),
+    "reuseport-imbalance": ("unblock-loop",),
+    "ghost-established-by-overflow": ("accept-faster", "backlog"),
+    "syn-sent-blackhole": ("connect-timeout",),
+    "half-open-stale": ("keepalive",),
+    "no-keepalive-on-long-idle": ("keepalive",),
+    "keepalive-sysctl-too-long": ("keepalive",),
+    "retransmission-stall": ("send-timeout",),
+    "idle-firewall-drop": ("keepalive", "send-timeout"),
+    "zero-window-peer-slow": ("send-timeout", "read-faster"),
+    "reader-stalled-locally": ("read-faster", "unblock-loop"),
+}
+
+
+def lines_to_write(finding: str) -> tuple[tuple[str, str], ...]:
+    """Return every ``(runtime, line)`` for a finding, whatever program is at hand; ``""`` is C and the unknown."""
+    return tuple(line for topic in TOPICS.get(finding, ()) for line in CODE[topic].items())
+
 
 def code(topic: str, runtime: str = "") -> Remedy:
     """Return the line to write for a runtime (``""``: C and the unknown)."""

@@ -28,8 +28,32 @@ _NEEDS = {
 }
 
 
+_RUNTIMES = {
+    "": "C, and any other",
+    "apache": "Apache",
+    "beam": "Erlang, Elixir",
+    "cpython": "Python",
+    "dotnet": ".NET",
+    "go": "Go",
+    "haproxy": "HAProxy",
+    "jvm": "Java",
+    "mysql": "MySQL",
+    "nginx": "nginx",
+    "node": "Node.js",
+    "openssh": "OpenSSH",
+    "php": "PHP",
+    "postgresql": "PostgreSQL",
+    "redis": "Redis",
+    "ruby": "Ruby",
+}
+
+
 class Illness(NamedTuple):
-    """One entry of the doctor's catalogue, in words; ``thresholds`` are ``(name, value, reason)``, ``scene`` a lab scene."""
+    """One entry of the doctor's catalogue, in words.
+
+    ``thresholds`` are ``(name, value, reason)``, ``lines`` ``(runtime, what to write)``; ``scenes`` and ``traps`` are
+    ``(name, title)`` of the lab's: the illness itself, and what looks like it and is none.
+    """
 
     id: str
     title: str
@@ -37,33 +61,46 @@ class Illness(NamedTuple):
     needs: tuple[str, ...] = ()
     is_verified: bool = False
     thresholds: tuple[tuple[str, str, str], ...] = ()
-    scene: str = ""
+    lines: tuple[tuple[str, str], ...] = ()
+    scenes: tuple[tuple[str, str], ...] = ()
+    traps: tuple[tuple[str, str], ...] = ()
 
 
 def explain_finding(illness: Illness) -> Answer:
     """Explain one finding; where it shows is gathered from the states, timers, settings and claims that name it."""
-    sections = [
+    sections = (
         *_where(illness.id),
         *_thresholds(illness),
+        *_lines(illness),
         *_needs(illness),
-        Section(
-            "See it, with what to change for the program at hand", commands=(f"tcpscope doctor --only {illness.id}",)
-        ),
-    ]
-    if illness.scene:
-        sections.append(Section("Make it", commands=(f"tcpscope lab run {illness.scene}",)))
-    meaning = f"{illness.title}: {illness.meaning}."
+        Section("See it here and now", commands=(f"tcpscope doctor --only {illness.id}",)),
+        *_scenes("Make it", illness.scenes),
+        *_scenes("What looks like it and is none", illness.traps),
+    )
     facts: dict[str, object] = {
         "finding": illness.id,
         "meaning": illness.meaning,
         "needs": list(illness.needs),
         "verified": illness.is_verified,
         "thresholds": [{"name": name, "value": value, "reason": reason} for name, value, reason in illness.thresholds],
-        "scene": illness.scene or None,
+        "remedies": [{"kind": "code", "runtime": runtime, "text": text} for runtime, text in illness.lines],
+        "scenes": [name for name, _ in illness.scenes],
+        "traps": [name for name, _ in illness.traps],
     }
-    return Answer(
-        "finding", illness.id, f"Finding {illness.id}", meaning, tuple(sections), _see_also(illness.id), facts
-    )
+    meaning = f"{illness.title}. {illness.meaning[:1].upper()}{illness.meaning[1:]}."
+    return Answer("finding", illness.id, f"Finding {illness.id}", meaning, sections, _see_also(illness.id), facts)
+
+
+def _lines(illness: Illness) -> tuple[Section, ...]:
+    rows = tuple((_RUNTIMES.get(runtime, runtime), text) for runtime, text in illness.lines)
+    return (Section("What to change in the program", grid=Grid(("in", "write or look at"), rows)),) if rows else ()
+
+
+def _scenes(heading: str, scenes: tuple[tuple[str, str], ...]) -> tuple[Section, ...]:
+    if not scenes:
+        return ()
+    items = tuple(f"{name}: {title}" for name, title in scenes)
+    return (Section(heading, items=items, commands=tuple(f"tcpscope lab run {name} --explain" for name, _ in scenes)),)
 
 
 def _where(name: str) -> tuple[Section, ...]:
