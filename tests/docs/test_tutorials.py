@@ -1,0 +1,125 @@
+"""Every command a tutorial or how-to tells people to type is typed, on a host that has the illness it tells about."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tcpscope.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted((*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")))
+TUTORIAL = DOCS / "tutorial" / "two-in-the-morning.md"
+CLIENTS = 8
+
+
+def typed_in(page):
+    """The commands of tcpscope that stand behind a prompt, without what follows a pipe."""
+    fences = re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    prompts = [line for fence in fences for line in fence.splitlines() if line.startswith("$ ")]
+    lines = [line.removeprefix("$ ").removeprefix("sudo ") for line in prompts]
+    return [line.split(" | ")[0] for line in lines if line.startswith("tcpscope ")]
+
+
+TYPED = list(dict.fromkeys(command for page in PAGES for command in typed_in(page)))
+
+
+@pytest.mark.parametrize("command", TYPED)
+def test_command_of_a_tutorial_exists(command):
+    word = command.split()[1]
+    assert word in COMMANDS or word.startswith("-")
+
+
+def programs():
+    """The server of the tutorial as it is at the beginning, and as it is after the cure."""
+    blocks = re.findall(r"^```python\n(.*?)^```", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    leaky, cure = blocks
+    start = leaky.index("def serve")
+    cured = leaky[:start] + cure + "\n\n" + leaky[leaky.index("forgotten = []") :]
+    return leaky, cured
+
+
+class Host:
+    """A network namespace with loopback up and the tutorial's server in it."""
+
+    def __init__(self, folder: Path, program: str) -> None:
+        self.folder = folder
+        (folder / "server.py").write_text(program)
+        inside = f"ip link set lo up && exec {shlex.quote(sys.executable)} server.py"
+        self.server = subprocess.Popen(["unshare", "--net", "sh", "-c", inside], cwd=folder)
+
+    def run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        inside = ["nsenter", f"--net=/proc/{self.server.pid}/ns/net", *words]
+        return subprocess.run(inside, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def tcpscope(self, command: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, str(ROOT / "tcpscope"), *shlex.split(command)[1:])
+
+    def visit(self) -> None:
+        """Let the clients come and go; wait until the server knows that they have gone."""
+        call = "import socket; socket.create_connection(('127.0.0.1', 9000)).close()"
+        wait_until(lambda: "LISTEN" in self.run("ss", "-tln").stdout)
+        for _ in range(CLIENTS):
+            self.run(sys.executable, "-c", call)
+
+    def close(self) -> None:
+        self.server.kill()
+        self.server.wait()
+
+
+def wait_until(is_so, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def sick_host(tmp_path_factory):
+    if not all(map(shutil.which, ("unshare", "nsenter", "ip", "ss", "netstat"))):
+        pytest.skip("needs unshare, nsenter, ip, ss and netstat")
+    host = Host(tmp_path_factory.mktemp("sick"), programs()[0])
+    try:
+        host.visit()
+        wait_until(lambda: host.run("ss", "-tan").stdout.count("CLOSE-WAIT 0 ") == CLIENTS)
+        (host.folder / "customer.txt").write_text(host.run("netstat", "-anp").stdout)
+        (host.folder / "second.txt").write_text(host.run("ss", "-tanpioem").stdout)
+        yield host
+    finally:
+        host.close()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("command", [one for one in TYPED if " lab run " not in one])
+def test_command_of_a_tutorial_runs(command, sick_host):
+    done = sick_host.tcpscope(command)
+    assert done.returncode in (0, 10), done.stderr
+    assert done.stdout or "-o" in shlex.split(command) or "time-wait" in command
+    assert "error" not in done.stderr
+
+
+@pytest.mark.root
+def test_close_wait_of_the_tutorial_is_listed_and_diagnosed(sick_host):
+    listed = sick_host.tcpscope("tcpscope list -tanp state close-wait").stdout
+    assert listed.count("CLOSE_WAIT") == CLIENTS
+    judged = sick_host.tcpscope("tcpscope doctor --interval 0.5 --threshold close-wait-leak.age_s=0.1").stdout
+    assert "close-wait-leak" in judged
+    assert f"does not close {CLIENTS} connections" in judged
+    assert "Recv-Q 0 on 8" in judged
+
+
+@pytest.mark.root
+def test_cure_of_the_tutorial_leaves_no_close_wait(sick_host, tmp_path):
+    host = Host(tmp_path, programs()[1])
+    try:
+        host.visit()
+        wait_until(lambda: "CLOSE_WAIT" not in host.tcpscope("tcpscope list -tan state close-wait").stdout)
+        wait_until(lambda: host.tcpscope("tcpscope list -tan state time-wait").stdout.count("TIME_WAIT") == CLIENTS)
+    finally:
+        host.close()
