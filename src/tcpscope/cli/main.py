@@ -13,6 +13,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "overview": ("overview", "this host at a glance (also: tcpscope alone)"),
     "list": ("list", "sockets with state, queues and owner (also: tcpscope -tanp)"),
     "trace": ("trace", "every transition the kernel makes, as it happens; counts; one connection as a ladder"),
+    "stats": ("stats", "rates of the kernel's TCP counters (as sar -n SOCK,TCP,ETCP) with what they mean"),
+    "kill": ("kill", "close chosen sockets (SOCK_DESTROY): shows them, asks, then does it"),
     "read": ("read", "a netstat, ss or lsof dump of any system, or a capture"),
     "states": ("states", "how many sockets are in which state, per process, remote host, listener"),
     "doctor": ("doctor", "what is wrong with these connections, why, and what to do"),

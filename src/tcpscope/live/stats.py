@@ -1,0 +1,126 @@
+"""Rates of the kernel's counters, as ``sar -n SOCK,TCP,ETCP`` shows them, and of every counter that findings use.
+
+Two readings and the time between them; a counter that went down (a namespace made anew, a wrap) has no rate for that
+interval and is named. Gauges are shown as they are at the end of the interval.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from tcpscope.kernel.counters import read_counters, read_limits
+from tcpscope.model.record import NamedTuple
+
+#: Title as sar prints it -> gauge of ``/proc/net/sockstat``.
+SOCK = {
+    "totsck": "sockstat.used",
+    "tcpsck": "sockstat.TCP.inuse",
+    "udpsck": "sockstat.UDP.inuse",
+    "rawsck": "sockstat.RAW.inuse",
+    "ip-frag": "sockstat.FRAG.inuse",
+    "tcp-tw": "sockstat.TCP.tw",
+}
+#: Title as sar prints it -> counter.
+TCP = {
+    "active/s": "Tcp.ActiveOpens",
+    "passive/s": "Tcp.PassiveOpens",
+    "iseg/s": "Tcp.InSegs",
+    "oseg/s": "Tcp.OutSegs",
+}
+ETCP = {
+    "atmptf/s": "Tcp.AttemptFails",
+    "estres/s": "Tcp.EstabResets",
+    "retrans/s": "Tcp.RetransSegs",
+    "isegerr/s": "Tcp.InErrs",
+    "orsts/s": "Tcp.OutRsts",
+}
+
+
+class Reading(NamedTuple):
+    """All counters and gauges at one time (``at_ns`` of CLOCK_MONOTONIC, ``taken_ns`` since the epoch)."""
+
+    at_ns: int
+    taken_ns: int
+    counters: Mapping[str, int]
+    gauges: Mapping[str, int]
+
+
+class Growth(NamedTuple):
+    """How much one counter grew in an interval."""
+
+    name: str
+    per_s: float
+    delta: int
+    total: int
+
+
+class Interval(NamedTuple):
+    """One line of ``stats``. ``restarted`` names counters that went down and so have no rate."""
+
+    taken_ns: int
+    seconds: float
+    sock: Mapping[str, int]
+    tcp: Mapping[str, float]
+    etcp: Mapping[str, float]
+    growth: Sequence[Growth]
+    restarted: Sequence[str]
+
+
+def read_now() -> Reading:
+    """Read counters and gauges of the calling thread's namespace."""
+    return Reading(time.monotonic_ns(), time.time_ns(), read_counters(), read_limits())
+
+
+def compare(before: Reading, after: Reading, wanted: Sequence[str]) -> Interval:
+    """Compare two readings; ``growth`` holds those of ``wanted`` (all counters when empty) that moved."""
+    seconds = max(after.at_ns - before.at_ns, 1) / 1e9
+    names = [name for name in (wanted or after.counters) if name in after.counters]
+    restarted = [name for name in names if after.counters[name] < before.counters.get(name, 0) and not _is_gauge(name)]
+    deltas = {name: after.counters[name] - before.counters.get(name, 0) for name in names if not _is_gauge(name)}
+    return Interval(
+        taken_ns=after.taken_ns,
+        seconds=seconds,
+        sock={title: after.gauges.get(name, 0) for title, name in SOCK.items()},
+        tcp=_rates(before, after, TCP, seconds),
+        etcp=_rates(before, after, ETCP, seconds),
+        growth=[
+            Growth(name, delta / seconds, delta, after.counters[name]) for name, delta in deltas.items() if delta > 0
+        ],
+        restarted=restarted,
+    )
+
+
+def follow_intervals(
+    interval_s: float,
+    count: int | None,
+    wanted: Sequence[str],
+    read: Callable[[], Reading] = read_now,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Interval]:
+    """Give one interval after another, ``count`` of them or for ever, on a schedule that does not drift."""
+    before = read()
+    due = clock()
+    made = 0
+    while count is None or made < count:
+        due += interval_s
+        sleep(max(0.0, due - clock()))
+        after = read()
+        yield compare(before, after, wanted)
+        before = after
+        made += 1
+
+
+def _rates(before: Reading, after: Reading, titles: Mapping[str, str], seconds: float) -> dict[str, float]:
+    return {
+        title: max(0, after.counters.get(name, 0) - before.counters.get(name, 0)) / seconds
+        for title, name in titles.items()
+    }
+
+
+def _is_gauge(name: str) -> bool:
+    """Gauges and settings the kernel keeps among its counters (RFC 4022, RFC 4293)."""
+    return name in ("Tcp.CurrEstab", "Tcp.MaxConn", "Tcp.RtoAlgorithm", "Tcp.RtoMin", "Tcp.RtoMax") or (
+        name.startswith("Ip.") and name.endswith(("Forwarding", "DefaultTTL"))
+    )
