@@ -1,6 +1,7 @@
 """List at scale: 200 000 sockets (SOCKETS=N) against ss, netstat, lsof and psutil.
 
-Also ten sockets in another namespace beside them. Needs root. ``without BPF`` runs with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN taken away, as in a container.
+Also ten sockets in another namespace beside them. Needs root. ``without BPF`` runs with CAP_BPF, CAP_PERFMON and
+CAP_SYS_ADMIN taken away, as in a container.
 """
 
 from __future__ import annotations

@@ -40,6 +40,15 @@ def build_message(
     return pack_message(kind, 2, payload + attributes)
 
 
+def tcp_info_bytes(length):
+    """A ``struct tcp_info`` cut to ``length``: the words of the base count from 100, the tail has known values."""
+    values = {104: 5, 120: 6, 136: 7, 148: 8, 200: 9, 228: 65483}
+    data = bytearray(struct.pack("=8B24I", 1, 0, 2, 0, 3, 7, 0xA9, 0, *range(100, 124)).ljust(280, b"\0"))
+    for offset, value in values.items():
+        data[offset : offset + 4] = struct.pack("=I", value)
+    return bytes(data[:length])
+
+
 ports = st.sampled_from((0, 1, 9, 10, 80, 443, 8080, 9999, 10000, 65535)) | st.integers(0, 65535)
 queues = st.sampled_from((0, 0, 1, 99999, 999_999, 1_000_000, 2**32 - 1))
 attributes = st.lists(st.builds(pack_attribute, st.integers(1, 24), st.binary(max_size=12)), max_size=4).map(b"".join)

@@ -56,7 +56,12 @@ def scan_owners(wanted: Container[int], netns: int, *, sufficient: int = 0, budg
     owners = Owners("procfs")
     left = budget or _UNLIMITED
     elsewhere = []
-    for pid in filter(str.isdecimal, posix.listdir("/proc")):
+    try:
+        pids = posix.listdir("/proc")
+    except OSError as error:
+        owners.reason = f"No owners: /proc cannot be read ({error.strerror})."
+        return owners
+    for pid in filter(str.isdecimal, pids):
         read = _scan_process(pid, wanted, netns, owners, left)
         if read < 0:
             elsewhere.append(pid)

@@ -76,7 +76,7 @@ def find_holders(listing: Listing, columns: SocketColumns) -> None:
     if owners is None:
         wanted = set(columns.inode.tolist()) - {0}
         owners = scan_owners(wanted, listing.netns, sufficient=len(wanted))
-        owners.reason = reason
+        owners.reason = owners.reason or reason
     listing.owners = owners
     listing.note_unseen(attach_holders(columns, owners))
 

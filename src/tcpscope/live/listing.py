@@ -145,7 +145,7 @@ def _find_owners(wanted: set[int], netns: int) -> Owners:
         _index_records(owners, wanted)
         return owners
     owners = scan_owners(wanted, netns, sufficient=len(wanted))
-    owners.reason = reason
+    owners.reason = owners.reason or reason
     return owners
 
 

@@ -5,7 +5,7 @@ import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sock_diag_messages import build_message
+from tests.sock_diag_messages import build_message, tcp_info_bytes
 
 from tcpscope.kernel import netlink, sock_diag
 from tcpscope.kernel.tcp_info import parse_memory, parse_tcp_info
@@ -98,14 +98,6 @@ def test_message_that_is_too_short_is_left_out():
     whole = build_message()
     short = netlink.pack_message(20, 2, bytes(71))
     assert len(sock_diag.parse_rows([short + bytes(1) + whole], 6)) == 1
-
-
-def tcp_info_bytes(length):
-    values = {104: 5, 120: 6, 136: 7, 148: 8, 200: 9, 228: 65483}
-    data = bytearray(struct.pack("=8B24I", 1, 0, 2, 0, 3, 7, 0xA9, 0, *range(100, 124)).ljust(280, b"\0"))
-    for offset, value in values.items():
-        data[offset : offset + 4] = struct.pack("=I", value)
-    return bytes(data[:length])
 
 
 def test_tcp_info_fields_are_where_the_header_puts_them():
