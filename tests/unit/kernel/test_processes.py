@@ -53,8 +53,10 @@ def test_process_of_another_namespace_is_scanned_only_when_holders_are_missing(l
 
 
 def test_procfs_that_is_not_mounted_is_no_error(monkeypatch):
-    monkeypatch.setattr(processes.posix, "listdir", lambda path: posix.listdir("/no/such/folder"))
+    listdir = posix.listdir
+    monkeypatch.setattr(processes.posix, "listdir", lambda path: listdir("/no/such/folder"))
     owners = processes.scan_owners({1}, OWN_NETNS, sufficient=1)
+    monkeypatch.undo()
     assert owners.holders == {}
     assert "/proc" in owners.reason
 
