@@ -104,8 +104,9 @@ def _enter_time_wait(tcb: Tcb, row: Row) -> None:
 
 
 def _enter_listen(tcb: Tcb, row: Row) -> None:
-    flush(tcb)
-    tcb.listen_again()
+    if row.before is not State.CLOSED:
+        flush(tcb)
+        tcb.listen_again()
 
 
 _ON_ENTERING: dict[State, Callable[[Tcb, Row], None]] = {
