@@ -22,8 +22,8 @@ class TimeWait:
     """One connection in TIME-WAIT. After :meth:`receive_segment` look at :attr:`verdict`."""
 
     __slots__ = (
-        "challenges", "challenges_since_ns", "deadline_ns", "profile", "rcv_nxt", "rcv_wnd", "rcv_wscale", "receive_buffer_bytes", "snd_nxt",
-        "ts_offset_ms", "ts_recent", "ts_recent_ns", "verdict",
+        "challenges", "challenges_since_ns", "deadline_ns", "profile", "rcv_nxt", "rcv_wnd", "rcv_wscale",
+        "receive_buffer_bytes", "snd_nxt", "ts_offset_ms", "ts_recent", "ts_recent_ns", "verdict",
     )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
