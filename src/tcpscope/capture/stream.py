@@ -118,7 +118,7 @@ def open_stream(path_or_file: str | os.PathLike[str] | BinaryIO, *, follow: bool
     if name == "-":
         if sys.stdin.isatty():
             raise TcpscopeError("standard input is a terminal: pipe a capture into it, or name a file")
-        return ByteStream(open(sys.stdin.fileno(), "rb", buffering=0, closefd=False), "-", follow=follow)
+        return ByteStream(sys.stdin.buffer, "-", follow=follow)  # Why: somebody may have looked ahead in its buffer
     if os.path.isdir(name):
         raise TcpscopeError(f"{name} is a directory: name a capture in it")
     return ByteStream(open(name, "rb", buffering=0), name, follow=follow)

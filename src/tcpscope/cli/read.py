@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tcpscope.cli.flags import new_parser
@@ -19,7 +20,7 @@ harm. What looks like a row and is not understood is counted and shown."""
 #: The first bytes of pcap (both byte orders, micro- and nanoseconds), pcapng, gzip and zstd.
 CAPTURE_MAGICS = (
     b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a",
-    b"\x1f\x8b", b"\x28\xb5\x2f\xfd",
+    b"\xa1\xb2\xcd\x34", b"\x34\xcd\xb2\xa1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX",
 )  # fmt: skip
 
 
@@ -33,7 +34,12 @@ def run(argv: list[str]) -> int:
 
 
 def is_capture(path: str) -> bool:
-    """Whether a file begins as a capture does; looks ahead on standard input without consuming it."""
+    """Whether a file begins as a capture does; looks ahead on standard input without consuming it.
+
+    A folder, and a pattern the shell has left as it is, stand for captures.
+    """
+    if os.path.isdir(path) or ("*" in path and not os.path.exists(path)):
+        return True
     try:
         if path == "-":
             ahead: bytes = getattr(sys.stdin.buffer, "peek", lambda size: b"")(4)

@@ -10,6 +10,7 @@ from struct import Struct
 
 from tcpscope.machine.compiled import AFTER
 from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.model.state import State
 from tcpscope.packets import step
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP, SEGMENT, read_frame, read_syn_options
 from tcpscope.packets.ledger import Ledger
@@ -173,6 +174,16 @@ class InterpretedEngine:
             new, ledger.quads[serial], ledger.extras[new[step.EXTRA]], ledger.log, self._counters, AFTER, serial,
             syn_end, number, t, x[step.PENDING_SYN_SEQ], 0, step.SYN, 0, 0, x[step.PENDING_SYN_SCALE],
         )  # fmt: skip
+
+    def states_of(self, key: bytes) -> tuple[int, State, State] | None:
+        """Return ``(serial, sender's state, receiver's state)`` for addresses and ports in packet order."""
+        found = self._known.get(key)
+        if found is None:
+            return None
+        serial, end = found
+        f = self.ledger.flows[serial]
+        other = end if f[step.SHARED] & step.SELF else 1 - end
+        return serial, State(f[end * step.HALF_WORDS + step.STATE]), State(f[other * step.HALF_WORDS + step.STATE])
 
     def finish(self) -> Ledger:
         """Return the ledger, cut to size."""

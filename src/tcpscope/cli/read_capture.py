@@ -1,0 +1,289 @@
+"""``tcpscope read`` for captures: both ends' states of every connection, with reasons."""
+
+from __future__ import annotations
+
+import sys
+
+from tcpscope.cli.flags import new_parser
+from tcpscope.cli.list import write
+from tcpscope.model.errors import TcpscopeError, UsageError
+from tcpscope.model.record import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable, Sequence
+
+    from tcpscope.model.connection import Connection
+    from tcpscope.packets.analysis import Analysis
+
+EPILOG = """examples:
+  tcpscope read trace.pcapng                     pairs of final states, verdicts, one line per connection
+  tcpscope read trace.pcapng --ladder 7          every segment of connection 7 with both ends' states
+  tcpscope read trace.pcapng --ladder 7 --svg    the same as a picture, on standard output
+  tcpscope read trace.pcap --state-at +1.5       what ss would have shown at both ends 1.5 s after the first packet
+  tcpscope read day/ --sort -retrans --limit 20  all captures of a folder
+  tcpdump -w - | tcpscope read -                 from a pipe
+  tcpscope read big.pcap.gz --export zeek > conn.log
+  tcpscope read big.pcap --export parquet --to big
+
+pcap and pcapng, either byte order, micro- or nanoseconds; gzip, bzip2, xz, zstd. What is damaged is said with its
+place, what could be read is shown, and the exit code is 1."""
+_SCAN = 1000
+_EXPORTS = ("zeek", "zeek-json", "parquet", "arrow")
+
+
+def run(argv: list[str]) -> int:
+    """Run ``tcpscope read`` for captures."""
+    options = _parse(argv)
+    from tcpscope.packets.analysis import analyse
+
+    paths = expand(options.files)
+    with _Replayable(paths, needed=options.ladder is not None) as replayable:
+        analysis = analyse(replayable.paths, engine=options.engine)
+        if options.ladder is not None:
+            _print_ladder(analysis, replayable.paths, options)
+        elif options.state_at is not None:
+            _print_states_at(analysis, options)
+        elif options.export:
+            _export(analysis.connections, options)
+        elif options.json:
+            print_json(analysis)
+        else:
+            _print_table(analysis, options)
+    for damage in analysis.damage:
+        print(f"tcpscope: damaged: {damage}", file=sys.stderr)
+    return 1 if analysis.damage else 0
+
+
+def _parse(argv: list[str]) -> Namespace:
+    parser = new_parser("read", "Read captures: both ends' states of every connection, and why.", EPILOG)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a capture, a folder, a pattern; - is standard input")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--ladder", type=int, metavar="N", help="every segment of connection N, both ends' states")
+    parser.add_argument("--svg", action="store_true", help="the ladder as SVG")
+    parser.add_argument("--state-at", metavar="TIME", help="sockets of both ends at +SECONDS, epoch or ISO time")
+    parser.add_argument("--export", choices=_EXPORTS, help="Zeek's conn.log, or tables for analysis")
+    parser.add_argument("--to", metavar="PATH", help="where --export writes (Zeek: standard output when absent)")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N lines (50); 0 is all")
+    parser.add_argument("-o", "--columns", metavar="A,B,+C", help="these columns; with + added to the usual ones")
+    parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
+    parser.add_argument("--csv", action="store_true", help="comma-separated values")
+    parser.add_argument("-H", "--no-header", action="store_true", help="no header line, no summary")
+    parser.add_argument("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
+    parser.add_argument("--engine", choices=("auto", "python", "compiled"), default="auto", help="auto: by size")
+    options = parser.parse_args(argv)
+    if options.svg and options.ladder is None:
+        raise UsageError("--svg draws a ladder: say which with --ladder N")
+    if options.export in ("parquet", "arrow") and not options.to:
+        raise UsageError(f"--export {options.export} writes files: say where with --to PATH")
+    return options
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """Turn folders and patterns into the captures they stand for, in order of name. Raises ``TcpscopeError``."""
+    import glob
+    import os
+
+    from tcpscope.cli.read import is_capture
+
+    paths: list[str] = []
+    for word in words:
+        found = [word]
+        if os.path.isdir(word):
+            inside = (os.path.join(word, name) for name in sorted(os.listdir(word)))
+            found = [path for path in inside if os.path.isfile(path) and is_capture(path)]
+        elif "*" in word and not os.path.exists(word):
+            found = sorted(glob.glob(word))
+        if not found:
+            raise TcpscopeError(f"no capture in {word}")
+        paths += found
+    return paths
+
+
+class _Replayable:
+    """The captures for two readings: standard input is kept in a temporary file when it is ``needed`` twice."""
+
+    def __init__(self, paths: list[str], *, needed: bool) -> None:
+        self.paths = paths
+        self._needed = needed and "-" in paths
+        self._name = ""
+
+    def __enter__(self) -> _Replayable:
+        if self._needed:
+            import shutil
+            import tempfile
+
+            with tempfile.NamedTemporaryFile(prefix="tcpscope-", delete=False) as copy:
+                self._name = copy.name
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+            self.paths = [self._name if path == "-" else path for path in self.paths]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._name:
+            import os
+
+            os.unlink(self._name)
+
+
+def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) -> None:
+    from tcpscope.capture import open_capture
+    from tcpscope.capture.segments import iter_segments
+    from tcpscope.views.packet_ladder import draw_ladder, draw_ladder_svg, iter_steps
+
+    total = len(analysis.connections)
+    if not 1 <= options.ladder <= total:
+        raise UsageError(f"--ladder {options.ladder}: the capture holds connections 1 to {total}")
+    connection = analysis.connections[options.ladder - 1]
+    ends = (connection.client, connection.server)
+    segments = []
+    for path in paths:
+        with open_capture(path) as source:
+            segments += [
+                seen
+                for seen in iter_segments(source.iter_chunks(), ends)
+                if connection.start_ns <= seen.t_ns <= connection.end_ns and seen.number >= connection.first_packet
+            ]
+    steps = iter_steps(connection, segments, options.names)
+    if options.svg:
+        write(draw_ladder_svg(connection, steps))
+    else:
+        write("\n".join(draw_ladder(connection, steps)) + "\n")
+
+
+def _print_states_at(analysis: Analysis, options: Namespace) -> None:
+    from tcpscope.views.state_at import end_object, iter_states_at, render_states_at
+
+    at_ns = parse_time(options.state_at, analysis.totals.first_ns or 0)
+    ends = list(iter_states_at(analysis.connections, at_ns))
+    if options.json:
+        import json
+
+        print(
+            json.dumps(
+                {"schema": "tcpscope.read/1", "kind": "state-at", "t_ns": at_ns, "sockets": [*map(end_object, ends)]}
+            )
+        )
+        return
+    names = "ss" if options.names == "netstat" else options.names
+    write(render_states_at(ends, names, header=not options.no_header))
+
+
+def parse_time(text: str, first_ns: int) -> int:
+    """Read ``+SECONDS`` after the first packet, seconds since the epoch, or an ISO time. Raises ``UsageError``."""
+    from datetime import datetime
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        seconds = Decimal(text.removeprefix("+"))
+        if not seconds.is_finite():
+            raise InvalidOperation
+        return int(seconds * 1_000_000_000) + (first_ns if text.startswith("+") else 0)
+    except InvalidOperation:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--state-at {text!r}: give +SECONDS, seconds since the epoch or 2026-01-31T12:00:00"
+        ) from None
+    return int(moment.timestamp() * 1_000_000) * 1000
+
+
+def _export(connections: Iterable[Connection], options: Namespace) -> None:
+    if options.export in ("parquet", "arrow"):
+        from tcpscope.views.arrow import write_tables
+
+        for name in write_tables(connections, options.to, options.export):
+            print(name)
+        return
+    import time
+
+    from tcpscope.views.zeek_log import iter_zeek_json, iter_zeek_tsv
+
+    opened = time.strftime("%Y-%m-%d-%H-%M-%S")
+    lines = iter_zeek_tsv(connections, opened) if options.export == "zeek" else iter_zeek_json(connections)
+    if options.to:
+        with open(options.to, "w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+        return
+    for line in lines:
+        sys.stdout.write(line + "\n")
+
+
+def print_json(analysis: Analysis) -> None:
+    """Print the object of the contract piece by piece: a large capture is never one large string."""
+    import json
+
+    from tcpscope.views.connection_object import connection_object, damage_object
+
+    out = sys.stdout.write
+    out('{"schema": "tcpscope.read/1", "kind": "capture", "connections": [')
+    for index, connection in enumerate(analysis.connections):
+        out((", " if index else "") + json.dumps(connection_object(connection)))
+    totals = analysis.totals
+    tail = {
+        "damage": [damage_object(damage) for damage in analysis.damage],
+        "totals": {
+            "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,
+            "first_ns": totals.first_ns, "last_ns": totals.last_ns, "not_tcp": totals.not_tcp,
+            "fragments": totals.fragments, "cut": totals.cut, "engine": totals.engine,
+            "state_pairs": [
+                {"client_state": client.name, "server_state": server.name, "count": count}
+                for (client, server), count in totals.state_pairs.items()
+            ],
+        },
+        "findings": [
+            {**finding._asdict(), "severity": finding.severity.name.lower(), "sockets": []}
+            for finding in analysis.findings
+        ],
+    }  # fmt: skip
+    out("], " + json.dumps(tail)[1:] + "\n")
+
+
+def _print_table(analysis: Analysis, options: Namespace) -> None:
+    from tcpscope.views.connection_table import choose_columns, render_connections, sort_connections
+
+    connections: Sequence[Connection] = analysis.connections
+    try:
+        columns = choose_columns(options.columns)
+        if options.sort:
+            connections = sort_connections(connections, options.sort)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    limit = options.limit if options.limit > 0 else len(connections)
+    shown = [connections[index] for index in range(min(limit, len(connections)))]
+    if not options.csv and not options.no_header:
+        write("\n".join(_summarize(analysis, options.names)) + "\n\n")
+    write(render_connections(shown, columns, options.names, header=not options.no_header, csv=options.csv))
+    left = len(connections) - len(shown)
+    if left > 0:
+        print(f"note: {left} more connections: --limit 0 shows all", file=sys.stderr)
+
+
+def _summarize(analysis: Analysis, names: str) -> list[str]:
+    from collections import Counter
+
+    from tcpscope.views.connection_table import draw_pairs
+    from tcpscope.views.packet_line import spell_clock
+
+    totals = analysis.totals
+    if totals.first_ns is None or totals.last_ns is None:
+        return ["no packets"]
+    seconds = (totals.last_ns - totals.first_ns) / 1e9
+    lines = [
+        f"{totals.packets} packets in {seconds:.3f} s from {spell_clock(totals.first_ns)}, {totals.segments} TCP "
+        f"segments, {totals.connections} connections"
+    ]
+    for count, what in ((totals.not_tcp, "no TCP"), (totals.fragments, "IP fragments"), (totals.cut, "cut short")):
+        if count:
+            lines.append(f"not followed: {count} packets ({what})")
+    verdicts: dict[object, Counter[str]] = {}
+    for connection in analysis.connections[:_SCAN]:
+        pair = (connection.client_state, connection.server_state)
+        verdicts.setdefault(pair, Counter())[connection.verdict] += 1
+    usual = {pair: verdicts[pair].most_common(1)[0][0] for pair in totals.state_pairs if pair in verdicts}
+    lines += ["", "    count  client is   server is    verdict", *draw_pairs(totals.state_pairs, usual, names)]
+    for finding in analysis.findings:
+        lines.append(f"{finding.severity.name:<8} {finding.title}  [{finding.id}]")
+    return lines
