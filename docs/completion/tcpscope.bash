@@ -3,12 +3,14 @@
 _tcpscope() {
     local words current="${COMP_WORDS[COMP_CWORD]}"
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='overview list trace read states doctor explain diagram lab --help --version'
+        words='overview list trace stats kill read states doctor explain diagram lab --help --version'
     else
         case "${COMP_WORDS[1]}" in
         overview) words='--help --json --netns --names --color' ;;
         list) words='--help --tcp --udp --listening --all --numeric --resolve --programs --info --extend --bound --wide --ipv4 --ipv6 --no-header --json --csv --columns --sort --watch --names --color --netns --all-namespaces' ;;
         trace) words='--help --count --duration --json --summary --ladder --retransmits --netns --all-namespaces --tier --names --color --no-header' ;;
+        stats) words='--help --json --all --brief --list --netns' ;;
+        kill) words='--help --dry-run --yes --json --netns --names --color' ;;
         read) words='--help --filter --json --columns --sort --no-header --names --color' ;;
         states) words='--help --tcp --udp --ipv4 --ipv6 --no-header --by --json --csv --columns --sort --watch --names --color --netns --all-namespaces' ;;
         doctor) words='--help --interval --once --netns --fail-on --only --port --threshold --config --no-store --brief --color --json --list --thresholds' ;;

@@ -54,7 +54,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("001-2", "A Send-Q that stays above 0 means sending too fast or a slow receiver.", "partly",
           "Loss or a vanished peer look the same. The timer tells: 'on' with retransmissions is the path, 'persist' is the receiver.", "", ("Send-Q", "retransmission", "persist")),
     Claim("001-3", "Both queues should be 0; packets must not pile up there.", "wrong",
-          "They count bytes, not packets (connections on a listener). Above 0 is normal in LISTEN (backlog), SYN_SENT, FIN_WAIT_1, CLOSE_WAIT, CLOSING and LAST_ACK, because SYN and FIN count 1.", "SYN_SENT 0/1, FIN_WAIT_1 0/1, CLOSE_WAIT 1/0, CLOSING 1/1, LAST_ACK 1/1", ("Recv-Q", "Send-Q")),
+          "They count bytes, not packets (connections on a listener). Above 0 is normal in LISTEN (backlog), SYN_SENT, FIN_WAIT_1, CLOSE_WAIT, CLOSING and LAST_ACK, because SYN and FIN count 1.", "SYN_SENT 0/1, FIN_WAIT_1 0/1, CLOSE_WAIT 1/0, CLOSING 1/1, LAST_ACK 0/1 (1/1 when the end of file was not read)", ("Recv-Q", "Send-Q")),
     Claim("001-4", ":::22 listens on all IPv6 addresses, 0.0.0.0:22 on all IPv4 addresses; that is the difference.", "wrong",
           "With Linux's default :::22 serves IPv4 as well. Only with IPV6_V6ONLY it is IPv6 alone, and netstat cannot show which.", "an IPv4 peer was let in with v6only 0 and refused with v6only 1", (":::22", "v6only")),
     Claim("001-5", "mysqld without bind_address listens on :::3306.", "right", "And, dual stack, on every IPv4 address too: it is exposed.", "", ("exposed-listener",)),

@@ -39,7 +39,7 @@ QUEUES: dict[State, Queues] = {
         "bytes this side still sends; that is allowed",
     ),
     State.CLOSING: Queues("1 1", "1 is the peer's FIN", "1 is our FIN, not acknowledged"),
-    State.LAST_ACK: Queues("1 1", "1 is the peer's FIN", "unacknowledged bytes, plus 1 for our FIN"),
+    State.LAST_ACK: Queues("0 1, or 1 1", "0 when the program had read the end of file before it closed, 1 (the peer's FIN) when it had not", "unacknowledged bytes, plus 1 for our FIN"),
     State.TIME_WAIT: Queues("0 0", "nothing: a mini-socket has no buffers", "nothing: a mini-socket has no buffers"),
 }  # fmt: skip
 
