@@ -286,11 +286,13 @@ def vanished(look: Look) -> Iterator[Finding]:
     for (netns, where, port), known in look.history.listeners.items():
         if netns not in (0, look.snapshot.netns) or port in look.listeners_by_port:
             continue
+        ago_s = max(0, look.snapshot.taken_ns - known.last_ns) // 1_000_000_000
+        if ago_s > look.limit_of("listener-missing.recent_s"):
+            continue
         refused = [
             one for one in look.states[State.SYN_SENT] if one.remote.port == port and look.is_own(one.remote.address)
         ]
         case = Case("listener-missing", f"port {port}")
-        ago_s = max(0, look.snapshot.taken_ns - known.last_ns) // 1_000_000_000
         case.witness(
             0.5,
             f"{known.name or 'a program'} listened on {where} port {port} until at most {count(ago_s)} s ago; nobody does now",

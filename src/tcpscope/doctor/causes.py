@@ -71,6 +71,7 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "ghost-established-by-overflow": (("accept-queue-overflow", _same_port), ("syn-flood", _same_port)),
     "fin-wait2-orphan-pile": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
     "fin-wait2-half-closed-forever": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
+    "zombie-socket-fds": (("connection-refused-storm", _anywhere), ("listener-closed-with-queue", _anywhere)),
     "system-sockets-leak": (("zombie-socket-fds", _anywhere),),
     "zero-window-peer-slow": (("reader-stalled-locally", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
     "fin-wait1-zero-window": (("reader-stalled-locally", _ends_meet),),

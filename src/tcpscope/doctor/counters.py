@@ -129,8 +129,11 @@ def _spurious(look: Look, repeated: int, duplicates: int) -> Finding:
     signs = grown(look, "TCPSACKReorder", "TCPTSReorder", "TCPSpuriousRTOs", "TCPLossProbes")
     if signs:
         case.witness(0.3, spelled(signs))
+    late = bool(grown(look, "TCPSACKReorder", "TCPTSReorder", "TCPSpuriousRTOs"))
+    if not late:
+        case.doubt(0.3, "no sign of reordering: tail loss probes of a busy host look like this and cost nothing")
     return case.close(
-        Severity.LOW,
+        Severity.LOW if late else Severity.INFO,
         "Segments are repeated without need: they are late or reordered, not lost",
         "Several paths, a busy receiver or a tail loss probe: the original arrived too. It costs bandwidth, not data.",
         (

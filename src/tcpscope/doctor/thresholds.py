@@ -75,6 +75,7 @@ TABLE: tuple[Threshold, ...] = (
     Threshold("scanner.success_share", 0.05, "share", "of its connections that got anywhere"),
     Threshold("inbound-scan.rate", 50, "1/s", "RSTs for segments without a socket"),
     Threshold("no-route.rate", 1, "1/s", "single misses are normal"),
+    Threshold("listener-missing.recent_s", 3600, "s", "a listener gone for longer was stopped on purpose"),
     Threshold("reuseport-imbalance.share", 0.5, "share", "one queue half full while the others are empty"),
     Threshold("half-open-stale.idle_s", 7200, "s", "two hours, the RFC's keepalive default (RFC 9293 §3.8.4)"),
     Threshold("half-open-stale.watch_s", 60, "s", "a probing peer sends at least every 75 s; ours may have been answered meanwhile"),

@@ -1,0 +1,294 @@
+"""F15 to F30: handshakes and listeners, each illness as Linux shows it, and the healthy thing that looks like it."""
+
+from __future__ import annotations
+
+from tcpscope.doctor import diagnose
+from tcpscope.model.finding import Finding, Severity
+from tcpscope.model.history import History, KnownListener
+from tcpscope.model.snapshot import Snapshot
+from tcpscope.model.socket import Socket
+from tcpscope.model.state import State
+from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, process, snap, sock
+
+
+def found(id: str, *arguments: Snapshot, **options: object) -> list[Finding]:
+    return [finding for finding in diagnose(*arguments, **options) if finding.id == id]  # type: ignore[arg-type]
+
+
+def unaccepted(number: int, port: int = 8080) -> list[Socket]:
+    return [sock(State.ESTABLISHED, (HERE, port), client(50000 + i), who=None, cookie=9000 + i) for i in range(number)]
+
+
+# F15, F16, F17, F30
+
+
+def test_accept_queue_full_and_overflowing_is_high():
+    before = snap(listener(waiting=129, cookie=1), *unaccepted(129))
+    (finding,) = found(
+        "accept-queue-overflow", grown(before, TcpExt__ListenOverflows=40, TcpExt__ListenDrops=40), before
+    )
+    assert finding.severity == Severity.HIGH
+    assert any("+40 (20/s)" in line for line in finding.evidence)
+    assert any(
+        "somaxconn" in remedy.text and "now 4096" in remedy.text or "already" in remedy.text
+        for remedy in finding.remedies
+    )
+    assert any("tcp_abort_on_overflow" in line for line in finding.avoid)
+
+
+def test_accept_queue_of_a_burst_is_normal_whatever_was_counted_since_boot():
+    before = snap(listener(waiting=0, cookie=1))
+    assert not found("accept-queue-overflow", grown(before, sockets=(listener(waiting=60, cookie=1),)), before)
+    assert not found("accept-queue-overflow", snap(listener(waiting=60)))
+
+
+def test_accept_queue_full_for_a_moment_without_overflow_is_doubted():
+    before = snap(listener(waiting=0, cookie=1))
+    (finding,) = found("accept-queue-overflow", grown(before, sockets=(listener(waiting=129, cookie=1),)), before)
+    assert finding.severity == Severity.MEDIUM
+    assert finding.confidence < 0.5
+
+
+def test_accept_queue_of_unknown_backlog_is_not_judged():
+    assert not found("accept-queue-overflow", snap(listener(waiting=500, backlog=None)))
+
+
+def test_small_backlog_under_many_connections_is_low_and_on_loopback_nothing():
+    served = [sock(State.ESTABLISHED, remote=client(50000))]
+    before = snap(listener(backlog=5), *served)
+    (finding,) = found("backlog-too-small", grown(before, Tcp__PassiveOpens=400), before)
+    assert finding.severity == Severity.LOW
+    local = snap(listener(address="127.0.0.1", backlog=5), *served)
+    assert not found("backlog-too-small", grown(local, Tcp__PassiveOpens=400), local)
+    assert not found("backlog-too-small", grown(before, Tcp__PassiveOpens=10), before)
+
+
+def test_descriptors_gone_and_connections_waiting_explain_the_accept_queue():
+    full = process(fd_limit=40, open_fds=40)
+    before = snap(listener(waiting=17, backlog=16, cookie=1), *unaccepted(17), processes=(full,))
+    findings = diagnose(grown(before, TcpExt__ListenOverflows=33), before)
+    ids = [finding.id for finding in findings]
+    assert ids.index("accept-stalled-by-fd-limit") < ids.index("accept-queue-overflow")
+    assert findings[ids.index("accept-queue-overflow")].explained_by == "accept-stalled-by-fd-limit"
+    stalled = findings[ids.index("accept-stalled-by-fd-limit")]
+    assert stalled.severity == Severity.HIGH
+    assert any("LimitNOFILE" in remedy.text and "now 40" in remedy.text for remedy in stalled.remedies)
+
+
+def test_descriptors_gone_with_an_empty_queue_stall_nobody():
+    assert not found("accept-stalled-by-fd-limit", snap(listener(), processes=(process(fd_limit=40, open_fds=40),)))
+
+
+def test_reuseport_worker_with_the_only_full_queue_is_stuck():
+    workers = [
+        listener(waiting=15 if i == 0 else 0, backlog=16, who=(100 + i, "worker"), cookie=500 + i) for i in range(4)
+    ]
+    (finding,) = found("reuseport-imbalance", snap(*workers))
+    assert "One of 4 workers" in finding.title
+    busy = [one._replace(recv_q=9) for one in workers]
+    assert not found("reuseport-imbalance", snap(*busy))
+
+
+# F18 to F21, F27
+
+
+def half_open(number: int, repeats: int, sources: int = 10_000) -> list[Socket]:
+    return [
+        sock(State.SYN_RECEIVED, (HERE, 80), (f"198.51.{i % sources // 250}.{i % sources % 250}", 1000 + i), who=None, kind="request",
+             timer=("on", 900, repeats), info=None, cookie=20_000 + i)
+        for i in range(number)
+    ]  # fmt: skip
+
+
+def test_syn_queue_full_of_repeated_handshakes_is_a_flood():
+    before = snap(listener(80, backlog=128), *half_open(129, 2))
+    (finding,) = found(
+        "syn-flood", grown(before, TcpExt__SyncookiesSent=1871, TcpExt__TCPReqQFullDoCookies=1871), before
+    )
+    assert finding.severity == Severity.HIGH
+    assert any("+1 871" in line for line in finding.evidence)
+    assert any("tcp_syncookies" in line for line in finding.avoid)
+
+
+def test_syn_cookies_that_come_back_are_overload_and_no_flood():
+    before = snap(listener(80, backlog=128), *half_open(129, 2))
+    after = grown(before, TcpExt__SyncookiesSent=100, TcpExt__TCPReqQFullDoCookies=100, TcpExt__SyncookiesRecv=90)
+    assert not found("syn-flood", after, before)
+
+
+def test_syn_received_below_the_backlog_is_never_a_flood():
+    assert not found("syn-flood", snap(listener(80, backlog=4096), *half_open(1000, 0)))
+
+
+def test_syn_received_deferred_by_the_kernel_suppresses_the_flood():
+    deferred = [
+        one._replace(timer=one.timer._replace(expires_ms=6000, retransmits=0)) for one in half_open(129, 0) if one.timer
+    ]
+    findings = diagnose(snap(listener(80, backlog=128), *deferred))
+    ids = [finding.id for finding in findings]
+    assert "deferred-accept-misread" in ids
+    assert "syn-flood" not in ids
+    assert all(finding.severity == Severity.INFO for finding in findings if finding.id == "deferred-accept-misread")
+
+
+def test_syn_received_of_few_peers_without_last_ack_is_no_flood():
+    findings = diagnose(snap(listener(80, backlog=128), *half_open(4, 4, sources=1)))
+    ids = [finding.id for finding in findings]
+    assert "syn-recv-ack-lost" in ids
+    assert "syn-flood" not in ids
+    assert not found("syn-recv-ack-lost", snap(listener(80, backlog=128), *half_open(4, 1, sources=1)))
+
+
+def hanging(
+    number: int, repeats: int, host: str = THERE, port: int = 443, spread: bool = False, **fields: object
+) -> list[Socket]:
+    return [
+        sock(State.SYN_SENT, (HERE, 40000 + i), (f"203.0.{i // 250}.{i % 250}" if spread else host, port), send_q=1,
+             timer=("on", 900, repeats), info={"retransmits": repeats, "last_data_sent_ms": 713_780, "last_ack_recv_ms": 713_780}, **fields)
+        for i in range(number)
+    ]  # fmt: skip
+
+
+def test_syn_sent_repeated_to_one_destination_is_a_black_hole():
+    (finding,) = found("syn-sent-blackhole", snap(*hanging(3, 3)))
+    assert finding.severity == Severity.MEDIUM
+    assert f"{THERE}:443" in finding.title
+    assert "131 s" in finding.explanation
+
+
+def test_syn_sent_once_is_a_round_trip():
+    assert not found("syn-sent-blackhole", snap(*hanging(50, 0)))
+
+
+def test_syn_sent_to_a_full_accept_queue_on_this_host_is_its_symptom():
+    findings = diagnose(snap(listener(9000, waiting=6, backlog=5), *hanging(5, 3, host=HERE, port=9000)))
+    symptom = next(finding for finding in findings if finding.id == "syn-sent-blackhole")
+    assert symptom.explained_by == "accept-queue-overflow"
+    assert any("is full (6/5)" in line for line in symptom.evidence)
+
+
+def ghost_clients(number: int, acked: int = 1) -> list[Socket]:
+    info = {
+        "bytes_acked": acked,
+        "bytes_received": 0,
+        "retransmits": 4,
+        "backoff": 4,
+        "unacked": 1,
+        "last_ack_recv_ms": 20_000,
+        "rto_us": 3_200_000,
+    }
+    return [
+        sock(State.ESTABLISHED, (HERE, 40000 + i), (THERE, 80), send_q=100, timer=("on", 1000, 4), info=info)
+        for i in range(number)
+    ]
+
+
+def test_established_clients_the_server_forgot_are_ghosts():
+    (finding,) = found("ghost-established-by-overflow", snap(*ghost_clients(5)))
+    assert finding.severity == Severity.HIGH
+
+
+def test_established_clients_that_got_data_through_are_no_ghosts():
+    assert not found("ghost-established-by-overflow", snap(*ghost_clients(5, acked=4000)))
+
+
+def test_cookies_coming_back_to_a_full_queue_are_seen_from_the_server():
+    before = snap(listener(80))
+    after = grown(before, TcpExt__SyncookiesRecv=24, TcpExt__ListenOverflows=24)
+    (finding,) = found("ghost-established-by-overflow", after, before)
+    assert finding.severity == Severity.MEDIUM
+    assert not found("ghost-established-by-overflow", grown(before, TcpExt__SyncookiesRecv=24), before)
+
+
+# F22 to F26
+
+
+def test_attempts_refused_in_numbers_are_a_storm_and_a_few_are_not():
+    before = snap()
+    (finding,) = found(
+        "connection-refused-storm", grown(before, Tcp__ActiveOpens=300, Tcp__AttemptFails=300, Tcp__OutRsts=300), before
+    )
+    assert finding.severity == Severity.MEDIUM
+    assert any("this host too" in line for line in finding.evidence)
+    assert not found("connection-refused-storm", grown(before, Tcp__ActiveOpens=9000, Tcp__AttemptFails=30), before)
+    assert not found("connection-refused-storm", before, None)
+
+
+def test_one_process_trying_three_hundred_hosts_is_a_scan():
+    findings = diagnose(snap(*hanging(300, 1, port=445, spread=True)))
+    (finding,) = [one for one in findings if one.id == "scanner-or-worm-pattern"]
+    assert finding.severity == Severity.HIGH
+    assert "300 hosts on port 445" in finding.title
+    assert "syn-sent-blackhole" not in [one.id for one in findings]
+
+
+def test_one_process_trying_many_ports_of_one_host_is_a_scan():
+    ports = [one._replace(remote=one.remote._replace(port=1 + i)) for i, one in enumerate(hanging(60, 1))]
+    (finding,) = found("scanner-or-worm-pattern", snap(*ports))
+    assert "60 ports" in finding.title
+
+
+def test_a_crawler_with_many_established_connections_is_no_weak_scan():
+    alive = [sock(State.ESTABLISHED, (HERE, 30000 + i), (f"203.1.0.{i}", 443)) for i in range(40)]
+    assert not found("scanner-or-worm-pattern", snap(*hanging(25, 1, spread=True), *alive))
+    assert found("scanner-or-worm-pattern", snap(*hanging(25, 1, spread=True)))
+
+
+def test_resets_for_no_socket_are_an_inbound_scan_and_own_aborts_are_not():
+    before = snap()
+    (finding,) = found("inbound-scan", grown(before, Tcp__OutRsts=400), before)
+    assert finding.severity == Severity.LOW
+    assert not found("inbound-scan", grown(before, Tcp__OutRsts=400, TcpExt__TCPAbortOnData=390), before)
+    assert not found(
+        "inbound-scan", grown(before, Tcp__OutRsts=400, Tcp__ActiveOpens=400, Tcp__AttemptFails=400), before
+    )
+
+
+def test_a_socket_connected_to_itself_is_found_and_a_loopback_pair_is_not():
+    (finding,) = found("self-connect", snap(sock(State.ESTABLISHED, ("127.0.0.1", 50000), ("127.0.0.1", 50000))))
+    assert finding.severity == Severity.HIGH
+    pair = [
+        sock(State.ESTABLISHED, ("127.0.0.1", 50000), ("127.0.0.1", 6000)),
+        sock(State.ESTABLISHED, ("127.0.0.1", 6000), ("127.0.0.1", 50000)),
+    ]
+    assert not found("self-connect", snap(*pair))
+
+
+def test_packets_without_route_are_told_at_a_rate_only():
+    before = snap()
+    assert found("no-route", grown(before, Ip__OutNoRoutes=10), before)
+    assert not found("no-route", grown(before, Ip__OutNoRoutes=1), before)
+
+
+# F28, F29
+
+
+def known(port: int, ago_s: int = 120) -> History:
+    seen = {(0, "0.0.0.0", port): KnownListener(NOW_NS - 3600 * 10**9, NOW_NS - ago_s * 10**9, "nginx", 0)}
+    return History(started_ns=NOW_NS - 3600 * 10**9, looks=5, listeners=seen)
+
+
+def test_a_listener_gone_while_clients_are_refused_is_high():
+    before = snap()
+    (finding,) = found("listener-missing", grown(before, Tcp__OutRsts=20), before, history=known(8080))
+    assert finding.severity == Severity.HIGH
+    assert "nginx" in finding.explanation
+
+
+def test_a_listener_gone_in_silence_or_long_ago_is_no_alarm():
+    before = snap()
+    assert found("listener-missing", grown(before), before, history=known(8080))[0].severity == Severity.INFO
+    assert not found("listener-missing", grown(before, Tcp__OutRsts=20), before, history=known(8080, ago_s=20_000))
+    assert not found("listener-missing", snap(listener(8080)), history=known(8080))
+
+
+def test_a_listener_closed_with_waiting_connections_reset_its_clients():
+    before = snap(listener(waiting=10, backlog=128, cookie=77))
+    (finding,) = found(
+        "listener-closed-with-queue", grown(before, sockets=(), Tcp__EstabResets=10, Tcp__OutRsts=10), before
+    )
+    assert finding.severity == Severity.MEDIUM
+    empty = snap(listener(waiting=0, cookie=77))
+    assert not found(
+        "listener-closed-with-queue", grown(empty, sockets=(), Tcp__EstabResets=10, Tcp__OutRsts=10), empty
+    )
