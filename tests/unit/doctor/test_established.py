@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, snap, sock
+
 from tcpscope.doctor import Thresholds, diagnose
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, Sighting
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
-from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, snap, sock
 
 HOURS_3 = 3 * 3600 * 1000
 
@@ -149,7 +150,7 @@ def test_data_repeated_after_a_long_silence_is_a_forgotten_connection():
 
 def test_full_segments_lost_while_small_ones_pass_is_a_black_hole_for_mtu():
     small = sock(State.ESTABLISHED, (HERE, 41000), (THERE, 443), info={"last_ack_recv_ms": 40, "last_data_recv_ms": 40})
-    big = stalled(2, 6, 14_000, send_q=20_000)
+    big = stalled(2, 6, 26_000, send_q=20_000)
     findings = diagnose(snap(*big, small))
     ids = [finding.id for finding in findings]
     assert "pmtu-blackhole" in ids

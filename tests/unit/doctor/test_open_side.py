@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, process, snap, sock
+
 from tcpscope.doctor import diagnose
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, KnownListener
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
-from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, process, snap, sock
 
 
 def found(id: str, *arguments: Snapshot, **options: object) -> list[Finding]:
@@ -30,7 +31,7 @@ def test_accept_queue_full_and_overflowing_is_high():
     assert finding.severity == Severity.HIGH
     assert any("+40 (20/s)" in line for line in finding.evidence)
     assert any(
-        "somaxconn" in remedy.text and "now 4096" in remedy.text or "already" in remedy.text
+        ("somaxconn" in remedy.text and "now 4096" in remedy.text) or "already" in remedy.text
         for remedy in finding.remedies
     )
     assert any("tcp_abort_on_overflow" in line for line in finding.avoid)

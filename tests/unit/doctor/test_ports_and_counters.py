@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, snap, sock
 
 from tcpscope.doctor import diagnose
 from tcpscope.model.finding import Finding, Severity
@@ -10,7 +11,6 @@ from tcpscope.model.history import History, KnownListener
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
-from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, snap, sock
 
 TEN_PORTS = {"net.ipv4.ip_local_port_range": "40000 40009"}
 
