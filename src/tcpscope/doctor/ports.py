@@ -19,6 +19,15 @@ from tcpscope.model.state import State
 Destination = tuple[str, str, int]
 _RANGE = "net.ipv4.ip_local_port_range"
 _RESERVED = "net.ipv4.ip_local_reserved_ports"
+_HOLDING = (
+    State.TIME_WAIT,
+    State.FIN_WAIT_1,
+    State.FIN_WAIT_2,
+    State.CLOSE_WAIT,
+    State.LAST_ACK,
+    State.CLOSING,
+    State.ESTABLISHED,
+)
 _GONE = (State.TIME_WAIT, State.FIN_WAIT_2)
 _AVOID_TIME_WAIT = (
     "tcp_tw_recycle: removed in Linux 4.12, it broke clients behind NAT",
@@ -195,23 +204,16 @@ def bind_in_use(look: Look) -> Iterator[Finding]:
     """F13 bind-eaddrinuse-timewait, for ports that listened before, ports asked for, and well-known ones."""
     first, last, _ = usable_ports(look)
     known = {port for netns, _, port in look.history.listeners if netns in (0, look.snapshot.netns)}
-    states = (
-        State.TIME_WAIT,
-        State.FIN_WAIT_1,
-        State.FIN_WAIT_2,
-        State.CLOSE_WAIT,
-        State.LAST_ACK,
-        State.CLOSING,
-        State.ESTABLISHED,
-    )
+    waiting = {socket.local.port for socket in look.states[State.TIME_WAIT]}
+    # Why: without TIME_WAIT only a port somebody asks for matters; so very many live sockets cost one set look-up each.
+    candidates = {port for port in waiting if not first <= port <= last} | known | look.wanted_ports
+    candidates -= set(look.listeners_by_port)
     left: dict[int, list[Socket]] = {}
-    for state in states:
-        for socket in look.states[state]:
-            port = socket.local.port
-            if port not in look.listeners_by_port and (
-                port in known or port in look.wanted_ports or not first <= port <= last
-            ):
-                left.setdefault(port, []).append(socket)
+    if candidates:
+        for state in _HOLDING:
+            for socket in look.states[state]:
+                if socket.local.port in candidates:
+                    left.setdefault(socket.local.port, []).append(socket)
     for port, sockets in sorted(left.items()):
         is_asked = port in look.wanted_ports or port in known
         is_server = len({socket.remote for socket in sockets}) == len(sockets) and port != sockets[0].remote.port

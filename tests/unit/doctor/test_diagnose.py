@@ -152,7 +152,9 @@ def test_a_single_look_says_what_it_could_not_judge():
 
 def test_a_plain_dump_says_what_it_could_not_judge():
     bare = sock(State.ESTABLISHED)._replace(tcp_info=None)
-    dump = Snapshot(1, [bare, listener(80, backlog=None)._replace(tcp_info=None)], coverage=Coverage("dump", "netstat", "text"))
+    dump = Snapshot(
+        1, [bare, listener(80, backlog=None)._replace(tcp_info=None)], coverage=Coverage("dump", "netstat", "text")
+    )
     unjudged = dict(examine([Look(dump)]).not_judged)
     assert {"half-open-stale", "accept-queue-overflow", "sysctl-lint", "fin-wait1-stuck", "fd-exhaustion-near"} <= set(
         unjudged
