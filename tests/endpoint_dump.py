@@ -1,5 +1,6 @@
 """A block as plain values, so that two of them can be compared."""
 
+from tcpscope.machine.rack import Rack
 from tcpscope.machine.recovery import Recovery, Sent
 from tcpscope.machine.rtt import RoundTrip
 from tcpscope.machine.tcb import Counters, Tcb
@@ -9,7 +10,7 @@ OBSERVERS = ("fast_path", "taken")
 
 def dump(thing: object) -> object:
     """Everything a block holds, as plain values; what belongs to the observer is left out."""
-    if isinstance(thing, Tcb | Recovery | Sent | RoundTrip | Counters) or hasattr(thing, "cwnd_bytes"):
+    if isinstance(thing, Tcb | Recovery | Sent | Rack | RoundTrip | Counters) or hasattr(thing, "cwnd_bytes"):
         names = [name for name in type(thing).__slots__ if name not in OBSERVERS]
         return {name: dump(getattr(thing, name)) for name in names}
     if isinstance(thing, memoryview):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpscope.machine import recovery
+from tcpscope.machine import rack, recovery
 from tcpscope.machine.options import timestamp_now
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, Tcb
@@ -16,8 +16,9 @@ def take_ack(tcb: Tcb, segment: Segment, now_ns: int) -> None:
     if acked_bytes > flight_bytes:
         acked_bytes = 0  # an old duplicate
     fresh_bytes = 0
+    has_dsack = False
     if tcb.sack_ok and segment.options.sack:
-        note_dsack(tcb, segment)
+        has_dsack = note_dsack(tcb, segment)
         fresh_bytes = recovery.mark_sacked(tcb, segment.options.sack)
     is_duplicate = not acked_bytes and is_duplicate_ack(tcb, segment, flight_bytes, fresh_bytes)
     tcb.dup_acks = tcb.dup_acks + 1 if is_duplicate else (0 if acked_bytes else tcb.dup_acks)
@@ -27,6 +28,7 @@ def take_ack(tcb: Tcb, segment: Segment, now_ns: int) -> None:
     if tcb.ecn and segment.flags & ECE:
         _slow_down(tcb, now_ns)
     if tcb.flight or acked_bytes:
+        rack.take_probe_answer(tcb, segment.ack, has_dsack, now_ns)
         recovery.on_ack(tcb, acked_bytes, fresh_bytes, is_duplicate)
 
 
@@ -41,14 +43,15 @@ def is_duplicate_ack(tcb: Tcb, segment: Segment, flight_bytes: int, fresh_bytes:
     )
 
 
-def note_dsack(tcb: Tcb, segment: Segment) -> None:
-    """Count a D-SACK: a first block below the ACK, or inside the second block (RFC 2883 §4)."""
+def note_dsack(tcb: Tcb, segment: Segment) -> bool:
+    """Notice and count a D-SACK: a first block below the ACK, or inside the second block (RFC 2883 §4)."""
     blocks = segment.options.sack
     left, right = blocks[0]
     below = (segment.ack - right) & MASK < HALF
     inside = len(blocks) > 1 and (left - blocks[1][0]) & MASK < HALF and (blocks[1][1] - right) & MASK < HALF
     if below or inside:
         tcb.counters.dsacks_in += 1
+    return below or inside
 
 
 def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now_ns: int) -> None:
@@ -57,6 +60,8 @@ def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now
     tcb.snd_una = segment.ack
     rtt_ns = 0 if ambiguous else now_ns - sent_ns
     stamp = segment.options.timestamp
+    if tcb.recovery.undo is not None and recovery.is_spurious(tcb, stamp[1] if stamp else None):
+        recovery.undo(tcb)
     if ambiguous and tcb.timestamps_ok and stamp is not None and stamp[1]:
         # RFC 7323 §4: the echo tells which transmission was answered, so that Karn's rule does not bind.
         rtt_ns = max(1, (timestamp_now(tcb, now_ns) - stamp[1]) & MASK) * 1_000_000
@@ -66,6 +71,8 @@ def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now
     tcb.progress_ns = now_ns
     tcb.r1_reported = False
     tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns if tcb.flight else NEVER  # RFC 6298 §5.2, §5.3
+    if tcb.profile.rack:
+        rack.arm_probe(tcb, now_ns)
     grow(tcb, acked_bytes, flight_bytes, rtt_ns, now_ns)
 
 

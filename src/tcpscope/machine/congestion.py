@@ -1,4 +1,4 @@
-"""Congestion control behind one small interface; NewReno (RFC 5681) is the plain one.
+"""Congestion control behind one small interface; NewReno (RFC 5681) and CUBIC (RFC 9438).
 
 An algorithm owns ``cwnd_bytes`` and ``ssthresh_bytes`` and hears of acknowledgements, losses and timeouts. What was
 lost and what to send again is :mod:`tcpscope.machine.recovery`'s business; an algorithm never sees a segment.
@@ -84,5 +84,109 @@ class NewReno:
         self.ssthresh_bytes = ssthresh_bytes
 
 
+class Cubic:
+    """CUBIC (RFC 9438): after a loss the window grows with the cube of time, flat near where the loss was.
+
+    Windows are kept in segments while computing, as the RFC writes them; C is 0.4, beta 0.7.
+    """
+
+    __slots__ = ("cwnd_bytes", "epoch_ns", "k_s", "mss_bytes", "reno_segments", "ssthresh_bytes", "w_max")
+
+    C = 0.4
+    BETA = 0.7
+
+    def __init__(self, mss_bytes: int, initial_cwnd_bytes: int) -> None:
+        self.mss_bytes = mss_bytes
+        self.cwnd_bytes = initial_cwnd_bytes
+        self.ssthresh_bytes = INFINITE
+        self.w_max = 0.0
+        self.k_s = 0.0
+        self.epoch_ns = -1
+        self.reno_segments = 0.0
+
+    def on_ack(self, acked_bytes: int, rtt_ns: int, now_ns: int) -> None:
+        """Grow: slow start, else the larger of the cubic curve and what Reno would have (RFC 9438 §4.2 to §4.5)."""
+        if self.cwnd_bytes < self.ssthresh_bytes:
+            self.cwnd_bytes += min(acked_bytes, 2 * self.mss_bytes)
+            return
+        segments, acked = self.cwnd_bytes / self.mss_bytes, acked_bytes / self.mss_bytes
+        if self.epoch_ns < 0:
+            self._begin_epoch(segments, now_ns)
+        seconds = (now_ns - self.epoch_ns) / 1e9
+        self.reno_segments += 3 * (1 - self.BETA) / (1 + self.BETA) * acked / segments
+        if self.window_at(seconds) < self.reno_segments:
+            segments = max(segments, self.reno_segments)
+        else:
+            target = min(max(self.window_at(seconds + rtt_ns / 1e9), segments), 1.5 * segments)
+            segments += (target - segments) / segments * acked
+        self.cwnd_bytes = int(segments * self.mss_bytes)
+
+    def window_at(self, seconds: float) -> float:
+        """W_cubic(t) in segments, ``seconds`` after the epoch began (RFC 9438, figure 1)."""
+        return float(self.C * (seconds - self.k_s) ** 3 + self.w_max)
+
+    def _begin_epoch(self, segments: float, now_ns: int) -> None:
+        self.epoch_ns = now_ns
+        self.reno_segments = segments
+        self.w_max = max(self.w_max, segments)
+        self.k_s = ((self.w_max - segments) / self.C) ** (1 / 3)
+
+    def on_loss(self, flight_bytes: int, now_ns: int) -> None:
+        """Shrink to beta; give way faster when the last loss came at a larger window (RFC 9438 §4.6, §4.7)."""
+        segments = self.cwnd_bytes / self.mss_bytes
+        self.w_max = segments * (1 + self.BETA) / 2 if segments < self.w_max else segments
+        self.ssthresh_bytes = max(int(flight_bytes * self.BETA), 2 * self.mss_bytes)
+        self.cwnd_bytes = self.ssthresh_bytes
+        self.epoch_ns = -1
+
+    def on_rto(self, flight_bytes: int, now_ns: int) -> None:
+        """Begin again with one segment (RFC 9438 §4.8)."""
+        self.on_loss(flight_bytes, now_ns)
+        self.cwnd_bytes = self.mss_bytes
+
+    def after_recovery(self, now_ns: int) -> None:
+        """Go on from the threshold."""
+        self.cwnd_bytes = max(self.ssthresh_bytes, 2 * self.mss_bytes)
+
+    def after_idle(self, initial_cwnd_bytes: int) -> None:
+        """Restart with the initial window; the curve starts anew (RFC 9438 §4.2)."""
+        self.cwnd_bytes = min(self.cwnd_bytes, initial_cwnd_bytes)
+        self.epoch_ns = -1
+
+    def on_undo(self, cwnd_bytes: int, ssthresh_bytes: int) -> None:
+        """Put back the window of before (RFC 9438 §4.9)."""
+        self.cwnd_bytes = max(self.cwnd_bytes, cwnd_bytes)
+        self.ssthresh_bytes = ssthresh_bytes
+        self.w_max = max(self.w_max, cwnd_bytes / self.mss_bytes)
+        self.epoch_ns = -1
+
+
+class PeerWindow:
+    """No congestion control: the peer's window alone limits. For simulations without a bottleneck, never for a net."""
+
+    __slots__ = ("cwnd_bytes", "ssthresh_bytes")
+
+    def __init__(self, mss_bytes: int, initial_cwnd_bytes: int) -> None:
+        self.cwnd_bytes = self.ssthresh_bytes = INFINITE
+
+    def on_ack(self, acked_bytes: int, rtt_ns: int, now_ns: int) -> None:
+        """Nothing grows."""
+
+    def on_loss(self, flight_bytes: int, now_ns: int) -> None:
+        """Nothing shrinks."""
+
+    def on_rto(self, flight_bytes: int, now_ns: int) -> None:
+        """Nothing shrinks."""
+
+    def after_recovery(self, now_ns: int) -> None:
+        """Nothing changes."""
+
+    def after_idle(self, initial_cwnd_bytes: int) -> None:
+        """Nothing changes."""
+
+    def on_undo(self, cwnd_bytes: int, ssthresh_bytes: int) -> None:
+        """Nothing changes."""
+
+
 #: Algorithm by name: ``(mss_bytes, initial_cwnd_bytes) -> Congestion``.
-ALGORITHMS: dict[str, Callable[[int, int], Congestion]] = {"newreno": NewReno}
+ALGORITHMS: dict[str, Callable[[int, int], Congestion]] = {"newreno": NewReno, "cubic": Cubic, "none": PeerWindow}

@@ -31,6 +31,7 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
         or tcb.reader_gone
         or tcb.recovery.phase
         or tcb.recovery.sacked_bytes
+        or tcb.rack.probe_end >= 0
         or options.sack
         or tcb.taken is not None
     ):

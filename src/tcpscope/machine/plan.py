@@ -66,6 +66,10 @@ def next_timeout(tcb: Tcb) -> tuple[Step, int]:
     """Return the timeout that comes first, and when; ``NEVER`` when none runs."""
     step: Step = timeouts.on_retransmission
     when_ns = tcb.deadline_retransmit_ns
+    if tcb.deadline_rack_ns < when_ns:
+        step, when_ns = timeouts.on_reordering, tcb.deadline_rack_ns
+    if tcb.deadline_probe_ns <= when_ns:
+        step, when_ns = timeouts.on_tail_probe, tcb.deadline_probe_ns
     if tcb.deadline_delayed_ack_ns < when_ns:
         step, when_ns = timeouts.on_delayed_ack, tcb.deadline_delayed_ack_ns
     if tcb.deadline_persist_ns < when_ns:

@@ -59,6 +59,9 @@ class Profile(NamedTuple):
     acks_old_syn_in_time_wait: bool = False
     # errors
     hard_icmp_aborts: bool = True  #: also on a synchronized connection (SHLD-26); RFC 5927 advises against
+    fills_window: bool = False  #: without Nagle a short segment may use up the peer's window (against MUST-38)
+    # loss and congestion
+    rack: bool = True  #: losses by time and tail loss probes (RFC 8985) where SACK was agreed; else RFC 6675
     congestion: str = "newreno"
 
 
@@ -85,6 +88,7 @@ LINUX = Profile(
     msl_ns=30 * SECOND,
     acks_old_syn_in_time_wait=True,
     hard_icmp_aborts=False,
+    fills_window=True,
 )
 
 #: FreeBSD with default sysctls.

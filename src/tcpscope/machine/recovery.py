@@ -10,6 +10,7 @@ RFC 5681 (fast retransmit), 6582 (NewReno without SACK), 6675 (SACK), 3042 (limi
 
 from __future__ import annotations
 
+from tcpscope.machine import rack
 from tcpscope.machine.sequence import HALF, MASK
 
 TYPE_CHECKING = False
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 OPEN, RECOVERY, LOSS = 0, 1, 2
 DUP_THRESHOLD = 3
+NEVER = 1 << 63
+MAX_REO_WND_MULT = 16
 
 
 class Sent:
@@ -44,7 +47,7 @@ class Sent:
 class Recovery:
     """Phase and counts of one connection; ``point`` is SND.NXT when the loss was noticed."""
 
-    __slots__ = ("dup_bytes", "lost_bytes", "must_send", "phase", "point", "sacked_bytes", "undo")
+    __slots__ = ("dup_bytes", "lost_bytes", "must_send", "phase", "point", "sacked_bytes", "undo", "undo_stamp")
 
     def __init__(self) -> None:
         self.phase = OPEN
@@ -53,7 +56,8 @@ class Recovery:
         self.lost_bytes = 0  # lost and not yet sent again
         self.dup_bytes = 0  # without SACK: what duplicate ACKs say has left the network
         self.must_send = False  # the first segment of a recovery goes whatever the pipe says
-        self.undo: tuple[int, int] | None = None
+        self.undo: tuple[int, int] | None = None  # cwnd and ssthresh of before, while the loss is not proven
+        self.undo_stamp = -1  # TSval of the first retransmission of this recovery
 
 
 def pipe_bytes(tcb: Tcb) -> int:
@@ -108,8 +112,10 @@ def forget_acked(tcb: Tcb, ack: int) -> tuple[int, bool]:
         ambiguous |= sent.transmissions > 1 or sent.sacked
         if sent.sacked:
             recovery.sacked_bytes -= sent.size
-        elif sent.lost:
+            continue
+        if sent.lost:
             recovery.lost_bytes -= sent.size
+        rack.note_delivered(tcb, sent)
     del flight[:count]
     if flight and flight[0].seq != ack:
         split(tcb, 0, ack)
@@ -147,6 +153,7 @@ def _mark_block(tcb: Tcb, left: int, right: int) -> int:
                 split(tcb, index, right)
             unmark_lost(tcb, sent)
             sent.sacked = True
+            rack.note_delivered(tcb, sent)
             fresh += sent.size
         index += 1
     return fresh
@@ -157,20 +164,26 @@ def on_ack(tcb: Tcb, acked_bytes: int, fresh_bytes: int, is_duplicate: bool) -> 
     recovery = tcb.recovery
     if recovery.phase != OPEN and acked_bytes and (tcb.snd_una - recovery.point) & MASK < HALF:
         _leave(tcb)
-    if tcb.sack_ok:
+    if tcb.sack_ok and tcb.profile.rack:
+        if recovery.sacked_bytes or recovery.phase != OPEN:
+            detect_losses(tcb, tcb.now_ns)
+    elif tcb.sack_ok:
         if recovery.sacked_bytes and fresh_bytes | acked_bytes:
             _detect_by_sack(tcb)
     elif is_duplicate or acked_bytes:
         _detect_by_duplicates(tcb, acked_bytes)
     if recovery.lost_bytes and recovery.phase == OPEN:
-        _enter(tcb)
+        enter(tcb)
 
 
 def on_timeout(tcb: Tcb) -> None:
     """Believe everything lost that was not SACKed (RFC 6298 §5.4, RFC 5681 §3.1, RFC 2018 §8)."""
     recovery = tcb.recovery
     if recovery.phase != LOSS or tcb.flight[0].transmissions == 1:
+        recovery.undo = (tcb.congestion.cwnd_bytes, tcb.congestion.ssthresh_bytes)
+        recovery.undo_stamp = -1
         tcb.congestion.on_rto(tcb.flight_bytes, tcb.now_ns)
+    tcb.rack.probe_end = -1
     recovery.phase, recovery.point = LOSS, tcb.snd_nxt
     recovery.dup_bytes = 0
     tcb.dup_acks = 0
@@ -184,10 +197,11 @@ def on_timeout(tcb: Tcb) -> None:
     recovery.must_send = True
 
 
-def _enter(tcb: Tcb) -> None:
+def enter(tcb: Tcb) -> None:
+    """Begin fast recovery: the window shrinks once, the first lost segment goes at once."""
     recovery = tcb.recovery
     recovery.phase, recovery.point, recovery.must_send = RECOVERY, tcb.snd_nxt, True
-    recovery.undo = (tcb.congestion.cwnd_bytes, tcb.congestion.ssthresh_bytes)
+    recovery.undo, recovery.undo_stamp = (tcb.congestion.cwnd_bytes, tcb.congestion.ssthresh_bytes), -1
     tcb.congestion.on_loss(tcb.flight_bytes, tcb.now_ns)
 
 
@@ -229,3 +243,50 @@ def _detect_by_duplicates(tcb: Tcb, acked_bytes: int) -> None:
     # RFC 6582 §3.2: duplicates for what was sent before the last recovery ended start no new one.
     if tcb.dup_acks == DUP_THRESHOLD and recovery.phase == OPEN:
         mark_lost(tcb, tcb.flight[0])
+
+
+def reo_wnd_ns(tcb: Tcb) -> int:
+    """Return how much later than expected a segment may arrive before it counts as lost (RFC 8985 §6.2, step 4)."""
+    if not tcb.rack.reordering_seen:
+        enough = tcb.recovery.sacked_bytes >= DUP_THRESHOLD * tcb.mss_bytes
+        if tcb.recovery.phase != OPEN or enough:
+            return 0
+    return min(tcb.rack.reo_wnd_mult * tcb.rtt.min_rtt_ns // 4, tcb.rtt.srtt_ns)
+
+
+def detect_losses(tcb: Tcb, now_ns: int) -> None:
+    """Mark what is lost by now, and arm the timer for what may be soon (RFC 8985 §6.2, step 5)."""
+    newest = tcb.rack
+    patience_ns = newest.rtt_ns + reo_wnd_ns(tcb)
+    wait_ns = 0
+    for sent in tcb.flight:
+        if sent.sacked or sent.lost or not rack.is_sent_after(newest.sent_ns, newest.end_seq, sent.sent_ns, sent.end):
+            continue
+        remaining_ns = sent.sent_ns + patience_ns - now_ns
+        if remaining_ns <= 0:
+            mark_lost(tcb, sent)
+        else:
+            wait_ns = max(wait_ns, remaining_ns)
+    tcb.deadline_rack_ns = now_ns + wait_ns if wait_ns else NEVER
+
+
+def is_spurious(tcb: Tcb, echo: int | None) -> bool:
+    """Whether an acknowledgement echoes a timestamp older than the first retransmission (RFC 3522 §3.2)."""
+    stamp = tcb.recovery.undo_stamp
+    return tcb.recovery.undo is not None and stamp >= 0 and bool(echo) and (echo - stamp) & MASK >= HALF  # type: ignore[operator]  # echo is no None here
+
+
+def undo(tcb: Tcb) -> None:
+    """Take a recovery back: what was sent again had not been lost, the rest is on the way (RFC 4015)."""
+    state = tcb.recovery
+    if state.undo is not None:
+        tcb.congestion.on_undo(*state.undo)
+    for sent in tcb.flight:
+        unmark_lost(tcb, sent)
+    if state.phase == RECOVERY:
+        tcb.rack.reordering_seen = True
+        tcb.rack.reo_wnd_mult = min(tcb.rack.reo_wnd_mult + 1, MAX_REO_WND_MULT)
+    tcb.rtt.backoff = 0
+    tcb.counters.undone_recoveries += 1
+    state.phase, state.undo, state.undo_stamp, state.must_send, state.dup_bytes = OPEN, None, -1, False, 0
+    tcb.report("undo", "the retransmission was spurious (RFC 3522)")

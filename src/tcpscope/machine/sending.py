@@ -6,8 +6,8 @@ Everything here derives from the block's numbers; nothing that was sent is kept 
 
 from __future__ import annotations
 
-from tcpscope.machine import recovery
-from tcpscope.machine.options import offer, options_now
+from tcpscope.machine import rack, recovery
+from tcpscope.machine.options import offer, options_now, timestamp_now
 from tcpscope.machine.receiving import advertise, sack_blocks
 from tcpscope.machine.recovery import Sent, pipe_bytes
 from tcpscope.machine.sequence import HALF, MASK
@@ -73,6 +73,8 @@ def sendable_bytes(tcb: Tcb, limit: int) -> int:
     if amount == waiting:
         pushed = (tcb.pushed_seq - tcb.snd_nxt - 1) & MASK < HALF or is_fin_due(tcb) or tcb.close_pending
         return amount if idle and pushed else 0
+    if tcb.nodelay and tcb.profile.fills_window:
+        return amount
     return amount if idle and 2 * amount >= tcb.max_snd_wnd else 0
 
 
@@ -132,6 +134,8 @@ def emit_text(tcb: Tcb, octets: int, now_ns: int) -> Segment:
     tcb.flight.append(Sent(seq, end, text, flags & (FIN | PSH), now_ns))
     if tcb.deadline_retransmit_ns == NEVER:
         tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns  # RFC 6298 §5.1
+    if tcb.profile.rack:
+        rack.arm_probe(tcb, now_ns)
     counters = tcb.counters
     counters.text_segments_out += 1
     counters.bytes_out += octets
@@ -168,6 +172,8 @@ def emit_again(tcb: Tcb, sent: Sent, now_ns: int) -> Segment:
     tcb.recovery.must_send = False
     sent.transmissions += 1
     sent.sent_ns = now_ns
+    if tcb.timestamps_ok and tcb.recovery.undo_stamp < 0:
+        tcb.recovery.undo_stamp = timestamp_now(tcb, now_ns)
     if tcb.deadline_retransmit_ns == NEVER:
         tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns
     tcb.counters.retransmits += 1

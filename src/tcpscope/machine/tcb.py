@@ -10,6 +10,7 @@ from __future__ import annotations
 from tcpscope.machine.congestion import ALGORITHMS, Congestion
 from tcpscope.machine.lifecycle import Row
 from tcpscope.machine.profile import Profile
+from tcpscope.machine.rack import Rack
 from tcpscope.machine.recovery import Recovery, Sent
 from tcpscope.machine.rtt import RoundTrip
 from tcpscope.model.address import Endpoint
@@ -49,14 +50,15 @@ class Tcb:
     __slots__ = (
         "acks_now", "application_mss_bytes", "challenges", "challenges_since_ns", "close_pending",
         "congestion", "counters", "deadline_delayed_ack_ns", "deadline_fin_wait_2_ns",
-        "deadline_persist_ns", "deadline_retransmit_ns", "deadline_time_wait_ns", "dsack", "dup_acks",
+        "deadline_persist_ns", "deadline_probe_ns", "deadline_rack_ns",
+        "deadline_retransmit_ns", "deadline_time_wait_ns", "dsack", "dup_acks",
         "ece_pending", "ecn", "error", "fast_path", "fin_received", "flight", "gso_bytes", "inbox",
         "inbox_bytes", "initial_cwnd_segments", "irs", "irs_known", "iss", "keepalive", "keepalive_count",
         "keepalive_idle_ns", "keepalive_interval_ns", "keepalive_probes", "keepalive_sent_ns",
         "last_ack_sent", "last_received_ns", "last_sent_ns", "listening_remote", "local", "max_snd_wnd",
         "missing_fin", "mss_bytes", "nodelay", "now_ns", "opened_actively",
         "ordered_by_recency", "out_of_order", "path_mtu_bytes", "peer_mss_bytes", "persist_backoff",
-        "profile", "progress_ns", "pushed_seq", "r1_reported", "rcv_adv", "rcv_mss_bytes", "rcv_nxt",
+        "profile", "progress_ns", "pushed_seq", "r1_reported", "rack", "rcv_adv", "rcv_mss_bytes", "rcv_nxt",
         "rcv_up", "rcv_wscale", "reader_gone", "receive_buffer_bytes", "recovery", "remote", "reopened",
         "replies", "reports", "rtt", "sack_ok", "send_buffer_bytes", "sends_cwr", "snd_fin", "snd_nxt",
         "snd_una", "snd_up", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "soft_error", "state",
@@ -152,11 +154,14 @@ class Tcb:
             profile.initial_rto_ns, profile.min_rto_ns, profile.max_rto_ns, profile.clock_granularity_ns
         )
         self.recovery = Recovery()
+        self.rack = Rack()
         self.congestion: Congestion = self.new_congestion()
 
     def forget_deadlines(self) -> None:
         """Stop every timer."""
         self.deadline_retransmit_ns = NEVER
+        self.deadline_rack_ns = NEVER
+        self.deadline_probe_ns = NEVER
         self.deadline_persist_ns = NEVER
         self.deadline_delayed_ack_ns = NEVER
         self.deadline_time_wait_ns = NEVER
@@ -173,6 +178,7 @@ class Tcb:
         self._forget_sending(iss)
         self._forget_receiving()
         self.recovery = Recovery()
+        self.rack = Rack()
         self.ts_recent = -1
         self.timestamps_ok = self.sack_ok = self.ecn = False
         self.snd_wscale = self.rcv_wscale = 0
@@ -215,8 +221,21 @@ class Counters:
     """What one connection has seen, for ``status`` and explanations."""
 
     __slots__ = (
-        "bytes_in", "bytes_out", "challenge_acks", "dropped", "dsacks_in", "out_of_order_in", "paws_drops",
-        "retransmits", "segments_in", "segments_out", "text_segments_in", "text_segments_out", "timeouts",
+        "bytes_in",
+        "bytes_out",
+        "challenge_acks",
+        "dropped",
+        "dsacks_in",
+        "out_of_order_in",
+        "paws_drops",
+        "retransmits",
+        "segments_in",
+        "segments_out",
+        "tail_probes",
+        "text_segments_in",
+        "text_segments_out",
+        "timeouts",
+        "undone_recoveries",
     )  # fmt: skip
 
     bytes_in: int
@@ -229,9 +248,11 @@ class Counters:
     retransmits: int
     segments_in: int
     segments_out: int
+    tail_probes: int
     text_segments_in: int
     text_segments_out: int
     timeouts: int
+    undone_recoveries: int
 
     def __init__(self) -> None:
         for name in self.__slots__:

@@ -6,9 +6,9 @@ what then follows. A function appends what it sends at once to ``out``; everythi
 
 from __future__ import annotations
 
-from tcpscope.machine import recovery
+from tcpscope.machine import rack, recovery
 from tcpscope.machine.moves import fail, take
-from tcpscope.machine.sending import emit_keepalive, emit_probe, emit_text, is_window_blocked, usable_window
+from tcpscope.machine.sending import emit_again, emit_keepalive, emit_probe, emit_text, is_window_blocked, usable_window
 from tcpscope.machine.tcb import NEVER, Tcb
 from tcpscope.model.event import Event
 from tcpscope.model.segment import Segment
@@ -35,6 +35,27 @@ def on_retransmission(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     if tcb.flight[0].transmissions >= tcb.profile.r1_retransmits and not tcb.r1_reported:
         tcb.r1_reported = True
         tcb.report("r1", "R1 reached: the path may be broken (SHLD-9)")
+
+
+def on_reordering(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
+    """Believe lost what had its time to arrive out of order (RFC 8985 §6.3)."""
+    tcb.deadline_rack_ns = NEVER
+    recovery.detect_losses(tcb, now_ns)
+    if tcb.recovery.lost_bytes and tcb.recovery.phase == recovery.OPEN:
+        recovery.enter(tcb)
+
+
+def on_tail_probe(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
+    """Send something that must be answered: new text, or the last segment again (RFC 8985 §7.3)."""
+    amount = min(tcb.unsent_bytes, usable_window(tcb), tcb.mss_bytes)
+    if amount > 0:
+        out.append(emit_text(tcb, amount, now_ns))
+    else:
+        out.append(emit_again(tcb, tcb.flight[-1], now_ns))
+    rack.note_probe(tcb, repeats=amount <= 0)
+    tcb.counters.tail_probes += 1
+    tcb.report("probe", "tail loss probe")
+    tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns
 
 
 def on_user_timeout(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
