@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tcpscope.model.snapshot  # noqa: F401  # before the calls an import makes are played with
 from tcpscope.kernel import processes
 
 OWN_NETNS = os.stat("/proc/self/ns/net").st_ino
