@@ -96,7 +96,14 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command that prints a table of sockets or counts understands."""
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--csv", action="store_true", help="comma-separated values")
-    parser.add_argument("-o", "--columns", metavar="A,B,+C", help="these columns; with + added to the usual ones")
+    parser.add_argument(
+        "-o",
+        "--columns",
+        nargs="?",
+        const="+timer",
+        metavar="A,B,+C",
+        help="these columns; with + added to the usual ones; alone: +timer, as netstat -o",
+    )
     parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
     parser.add_argument(
         "--watch", nargs="?", type=float, const=2.0, metavar="SECONDS", help="again and again (default: every 2 s)"
@@ -108,6 +115,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help="whose spelling of the states (ss: of the addresses too)",
     )
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    parser.add_argument("-c", "--continuous", dest="watch", action="store_const", const=1.0, help="as --watch 1")
     add_namespace_options(parser)
 
 
@@ -137,6 +145,7 @@ def new_parser(command: str, description: str, epilog: str) -> argparse.Argument
 
 
 def _parse_all(argv: list[str]) -> Options:
+    argv = join_values(argv)
     _check_letters(argv)
     parser = new_parser("list", "List sockets as netstat, ss and lsof do.", EPILOG)
     add_switches(parser)
@@ -148,6 +157,23 @@ def _parse_all(argv: list[str]) -> Options:
     return options
 
 
+def join_values(argv: list[str]) -> list[str]:
+    """Join ``--sort -age`` and ``--watch 1`` to one word each, as argparse cannot tell such values from options."""
+    joined: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--sort":
+            value = next(words, None)
+            joined.append(word if value is None else f"{word}={value}")
+        elif word == "--watch":
+            value = next(words, "")
+            is_number = value.replace(".", "", 1).isdecimal()
+            joined += [f"{word}={value}"] if is_number else [f"{word}=2", *([value] if value else [])]
+        else:
+            joined.append(word)
+    return joined
+
+
 def _check_letters(argv: list[str]) -> None:
     """Name the unknown letter of a cluster; argparse would blame the letter before it."""
     for word in argv:
@@ -156,7 +182,7 @@ def _check_letters(argv: list[str]) -> None:
         if word[:1] != "-" or word[:2] == "--":
             continue
         for letter in word[1:].partition("o")[0]:
-            if letter not in SWITCHES and letter != "h":
+            if letter not in SWITCHES and letter not in "hc":
                 from tcpscope.model.errors import UsageError
 
                 raise UsageError(f"list: unknown flag -{letter} in {word!r} (see tcpscope list --help)")

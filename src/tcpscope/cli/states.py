@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcpscope.cli.filtering import read_selection
-from tcpscope.cli.flags import Options, add_output_options, add_switches, check_output_options, new_parser
+from tcpscope.cli.flags import Options, add_output_options, add_switches, check_output_options, join_values, new_parser
 from tcpscope.cli.list import is_coloured, warn, write
 from tcpscope.live import counts
 from tcpscope.live.counts import Count
@@ -60,7 +60,7 @@ def _parse(argv: list[str]) -> StatesOptions:
     add_output_options(parser)
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="an expression as ss understands it")
     options = StatesOptions()
-    vars(options).update(vars(parser.parse_intermixed_args(argv)))
+    vars(options).update(vars(parser.parse_intermixed_args(join_values(argv))))
     check_output_options(options)
     return options
 

@@ -47,7 +47,9 @@ def test_switches_choose_states_as_netstat_does(argv, expected):
         (["--names", "solaris"], "solaris"),
         (["--json", "--csv"], "exclude"),
         (["--watch", "0"], "between"),
-        (["--watch", "nan"], "between"),
+        (["--watch=nan"], "between"),
+        (["--sort"], "--sort"),
+        (["-tano", "--nonsense"], "--nonsense"),
         (["--netns", "a", "--all-namespaces"], "exclude"),
     ],
 )
@@ -63,3 +65,23 @@ def test_mistake_exits_2_with_one_line(argv, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["-tan", "--sort", "-recv-q"], {"sort": "-recv-q"}),
+        (["--sort=-age", "-o", "+age,+rtt"], {"sort": "-age", "columns": "+age,+rtt"}),
+        (["-tano"], {"columns": "+timer", "tcp": True, "all": True}),
+        (["-tano", "state"], {"columns": "state"}),
+        (["--watch"], {"watch": 2.0}),
+        (["--watch", "0.5", "-t"], {"watch": 0.5, "tcp": True}),
+        (["--watch", "state", "close-wait"], {"watch": 2.0, "filter": ["state", "close-wait"]}),
+        (["-tanc"], {"watch": 1.0, "tcp": True}),
+        (["state", "time-wait", "-tn", "sport", "=", ":443"], {"filter": ["state", "time-wait", "sport", "=", ":443"]}),
+    ],
+)
+def test_values_after_options_are_what_people_mean(argv, expected):
+    options = flags.parse_options(argv)
+    assert {name: getattr(options, name) for name in expected} == expected
+    assert options.needs_words
