@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tcpscope.cli.explain import find_illness
 from tcpscope.doctor.catalogue import CATALOGUE
-from tcpscope.explain import addresses, claims, columns, moves, pairs, states, sysctls, timers, tools
+from tcpscope.explain import addresses, claims, columns, counters, moves, pairs, states, sysctls, timers, tools
 from tcpscope.explain.answer import Answer, Grid
 from tcpscope.explain.events import spell_sends
 from tcpscope.explain.findings import explain_finding
@@ -32,6 +32,7 @@ def all_pages() -> Iterator[tuple[str, str]]:
     )
     yield "reference/settings.md", _settings()
     yield "reference/claims.md", NOTE + emit_markdown(claims.explain_claims())
+    yield "reference/counters.md", NOTE + emit_markdown(counters.explain_counters())
     yield "reference/tools.md", _collected(tools.explain_tools(), map(tools.explain_tool, tools.TOOLS))
     yield "reference/glossary.md", _glossary()
     yield "reference/findings/README.md", _findings()

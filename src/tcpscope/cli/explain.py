@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   tcpscope explain :::22                    an address: who gets through
   tcpscope explain keepalive                a timer, nominal and measured
   tcpscope explain tcp_fin_timeout          a kernel setting
+  tcpscope explain ListenOverflows          a counter of the kernel, or a column of sar
   tcpscope explain claims                   what often-read articles say, and what is so
   tcpscope explain close-wait-leak          a finding of tcpscope doctor
   tcpscope explain :9000                    sockets of this host: why, who acts next, what comes
@@ -90,7 +91,14 @@ def find_answer(text: str) -> Answer:
         return _explain_live(wanted, *chosen)
     if wanted.lower() == "findings":
         return _list_findings()
-    return _explain_finding(wanted) or explain_topic(wanted, _finding_ids())
+    return _explain_finding(wanted) or explain_topic(_counter_of_sar(wanted), _finding_ids())
+
+
+def _counter_of_sar(text: str) -> str:
+    """Translate a column of ``sar -n SOCK,TCP,ETCP`` into the counter behind it; leave anything else as it is."""
+    from tcpscope.live.stats import ETCP, SOCK, TCP
+
+    return (SOCK | TCP | ETCP).get(text.lower(), text)
 
 
 def _explain_finding(text: str) -> Answer | None:

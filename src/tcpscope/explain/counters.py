@@ -7,6 +7,8 @@ readings means something, a total since boot rarely does. Figures in them were m
 
 from __future__ import annotations
 
+from tcpscope.explain.answer import Answer, Grid, Section, fold
+
 #: Counter or gauge -> what it means.
 COUNTERS: dict[str, str] = {
     # Tcp: the counters of RFC 4022
@@ -138,3 +140,40 @@ COUNTERS: dict[str, str] = {
     "sockstat.RAW.inuse": "Raw sockets of this namespace.",
     "sockstat.FRAG.inuse": "IP fragments waiting for the rest.",
 }
+
+_GROUPS = {
+    "Tcp": "counters of RFC 4022, /proc/net/snmp",
+    "TcpExt": "counters of Linux, /proc/net/netstat",
+    "Ip": "counters of the layer below, /proc/net/snmp",
+    "sockstat": "gauges of /proc/net/sockstat",
+    "softnet": "per CPU, /proc/net/softnet_stat",
+    "nf_conntrack": "connection tracking, /proc/net/stat/nf_conntrack",
+}
+_BY_NAME = {fold(name.replace(".", "")): name for name in COUNTERS} | {
+    fold(name.rpartition(".")[2]): name for name in COUNTERS if not name.startswith("sockstat")
+}
+
+
+def counter_named(text: str) -> str | None:
+    """Return the full name of a counter (``ListenOverflows``, ``TcpExtListenOverflows``), or ``None``."""
+    return _BY_NAME.get(fold(text.replace(".", "")))
+
+
+def explain_counter(name: str) -> Answer:
+    """Explain the counter of this full name."""
+    group = name.partition(".")[0]
+    is_gauge = "gauge" in COUNTERS[name].lower() or group == "sockstat"
+    kind = "gauge: read it as it stands" if is_gauge else "counter since boot: only its growth between two readings means something"  # fmt: skip
+    items = (f"{group}: {_GROUPS[group]}", kind)
+    nstat = f"nstat -az {name.replace('.', '')}"
+    see = Section("See it", commands=("tcpscope stats 1", *((nstat,) if group in ("Tcp", "TcpExt", "Ip") else ())))
+    return Answer("counter", name, f"Counter {name}", COUNTERS[name], (Section("What it is", items=items), see), ("counters", "sar"), {"counter": name, "is_gauge": is_gauge})  # fmt: skip
+
+
+def explain_counters() -> Answer:
+    """List every counter, group by group."""
+    sections = tuple(
+        Section(f"{group}: {what}", grid=Grid(("counter", "meaning"), tuple((name, text) for name, text in COUNTERS.items() if name.partition(".")[0] == group)))
+        for group, what in _GROUPS.items()
+    )  # fmt: skip
+    return Answer("counters", "counters", "Counters", "What each number of the kernel counts. Only growth between two readings means something.", sections, ("nstat", "sar"), {"counters": dict(COUNTERS)})  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from tcpscope.explain import addresses, calls, claims, columns, moves, pairs, states, sysctls, timers, tools
+from tcpscope.explain import addresses, calls, claims, columns, counters, moves, pairs, states, sysctls, timers, tools
 from tcpscope.explain.answer import Answer, Grid, Section, fold
 from tcpscope.machine import linux
 from tcpscope.machine.lifecycle import row_by_id
@@ -21,6 +21,7 @@ LISTS: dict[str, tuple[Callable[[], Answer], str]] = {
     "columns": (columns.explain_columns, "the columns of netstat, ss and tcpscope list"),
     "timers": (timers.explain_timers, "every clock, nominal and measured"),
     "sysctls": (sysctls.explain_settings, "kernel settings and their defaults"),
+    "counters": (counters.explain_counters, "what each counter of the kernel counts"),
     "pairs": (pairs.explain_pairs, "what both ends' states mean together"),
     "claims": (claims.explain_claims, "what often-read articles say, and what is so"),
     "advice": (sysctls.explain_advice, "what is often recommended and wrong"),
@@ -39,6 +40,7 @@ _EXAMPLES: tuple[tuple[str, str], ...] = (
     ("a kernel setting", "tcp_fin_timeout"),
     ("a call or socket option", "'shutdown()'"),
     ("a segment or an event", "RST"),
+    ("a counter", "ListenOverflows"),
     ("a claim", "'claim 002-4'"),
     ("a finding of the doctor", "close-wait-leak"),
     ("sockets of this host", ":9000"),
@@ -150,6 +152,11 @@ def _term(text: str) -> Answer | None:
     return tools.explain_term(term) if term else None
 
 
+def _counter(text: str) -> Answer | None:
+    name = counters.counter_named(text)
+    return counters.explain_counter(name) if name else None
+
+
 #: Kind -> reader, in the order in which they are asked.
 READERS: dict[str, Callable[[str], Answer | None]] = {
     "list": _listed,
@@ -169,6 +176,7 @@ READERS: dict[str, Callable[[str], Answer | None]] = {
     "deviation": _deviation,
     "tool": _tool,
     "term": _term,
+    "counter": _counter,
 }
 
 
@@ -225,6 +233,7 @@ def topic_names() -> tuple[str, ...]:
         *(row.name for row in linux.DEVIATIONS),
         *(tool.name for tool in tools.TOOLS),
         *(term.name for term in tools.TERMS),
+        *counters.COUNTERS,
         "v6only",
     )
 
@@ -236,7 +245,7 @@ def unknown_topic(text: str, others: Collection[str] = ()) -> str:
     shown = " ".join(text.split())
     shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
     by_fold = {fold(name): name for name in (*topic_names(), *others)}
-    by_fold |= {fold(name.rpartition(".")[2]): name for name in topic_names() if "." in name}
+    by_fold = {fold(name.rpartition(".")[2]): name for name in topic_names() if "." in name} | by_fold
     near = [by_fold[name] for name in difflib.get_close_matches(fold(text), by_fold, 3, 0.6)]
     hint = (
         f"did you mean {' or '.join(repr(name) for name in dict.fromkeys(near))}?"

@@ -90,6 +90,11 @@ def test_explain_close_wait_on_loopback_tells_unread_from_forgotten(capsys):
     assert "for ever" in shown["what_comes"]
 
 
+def test_explain_column_of_sar_is_the_counter_behind_it(capsys):
+    assert main(["explain", "--json", "estres/s"]) == 0
+    assert json.loads(capsys.readouterr().out)["counter"] == "Tcp.EstabResets"
+
+
 def test_explain_finding_of_the_doctor_shows_where_it_appears(capsys):
     pytest.importorskip("tcpscope.doctor.catalogue", reason="the doctor is not built yet")
     assert main(["explain", "--json", "close-wait-leak"]) == 0

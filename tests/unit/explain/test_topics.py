@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcpscope.explain import calls, claims, columns, pairs, states, sysctls, timers, tools
+from tcpscope.explain import calls, claims, columns, counters, pairs, states, sysctls, timers, tools
 from tcpscope.explain.answer import answer_as_json
 from tcpscope.explain.events import describe_event, spell_event
 from tcpscope.explain.queues import QUEUES
@@ -146,6 +146,9 @@ def test_table_holds_every_row_and_filters_by_state():
         *((term.name, "term", term.name) for term in tools.TERMS),
         ("FIN_WAIT_2/CLOSE_WAIT", "pair", "FIN_WAIT_2/CLOSE_WAIT"),
         ("v6only", "address", "v6only"),
+        *((name, "counter", name) for name in counters.COUNTERS),
+        ("ListenOverflows", "counter", "TcpExt.ListenOverflows"),
+        ("TcpExtListenOverflows", "counter", "TcpExt.ListenOverflows"),
         *((name, name, name) for name in LISTS),
     ],
 )
@@ -270,7 +273,7 @@ def test_findings_named_by_states_are_the_doctors(known_findings):
 @pytest.fixture
 def known_findings():
     catalogue = pytest.importorskip("tcpscope.doctor.catalogue", reason="the doctor is not built yet")
-    return {*catalogue.CATALOGUE, "counters", "diagram"}
+    return {*catalogue.CATALOGUE, "diagram"}
 
 
 @pytest.mark.parametrize("width", [40, 41, 60, 72, 80, 100, 132, 200])
