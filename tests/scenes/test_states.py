@@ -10,7 +10,12 @@ from tcpscope.model.state import State
 
 pytestmark = pytest.mark.root
 SCENES = load_scenes()
-NAMES = [scene.name for scene in SCENES.values() if scene.kind in ("state", "story", "transition")]
+SLOW = {"time-wait-expires"}
+NAMES = [
+    pytest.param(scene.name, marks=pytest.mark.slow) if scene.name in SLOW else scene.name
+    for scene in SCENES.values()
+    if scene.kind in ("state", "story", "transition")
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -20,6 +25,7 @@ def test_scene_shows_what_it_says(name):
     assert seen <= ({"agrees"} if shutil.which("ss") else {"absent"})
     shown = {socket.state for checkpoint in outcome.checkpoints for end in checkpoint.ends for socket in end.sockets}
     assert SCENES[name].state in (None, *shown)
+    assert outcome.checkpoints or len(outcome.facts) > 10
 
 
 def test_every_state_has_a_scene():

@@ -14,10 +14,10 @@ from tcpscope.model.state import State
 _SS_ATTEMPTS = 5
 
 
-def look_at(host: Host) -> list[Socket]:
+def look_at(host: Host, *, owners: bool = True) -> list[Socket]:
     """Return the TCP sockets of a host with their holders, as ``tcpscope list -tanpo`` shows them."""
     with host.entered():
-        return read_sockets(tcp=WITH_BOUND, udp=0, detail=False)[0]
+        return read_sockets(tcp=WITH_BOUND, udp=0, detail=False, owners=owners)[0]
 
 
 def compare_with_ss(host: Host) -> str:

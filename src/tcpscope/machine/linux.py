@@ -56,6 +56,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation("disconnect", "adds", LAST_ACK, CLOSED, "connect(AF_UNSPEC), SOCK_DESTROY or tcp_disconnect() drops any connection"),
     # errors
     Deviation("hard-icmp-is-soft", "answers", ESTABLISHED, ESTABLISHED, "a hard ICMP error on a synchronized connection is only remembered (RFC 5927), not obeyed"),
+    Deviation("soft-icmp-ends-connect", "answers", SYN_SENT, CLOSED, "net or host unreachable ends connect() at once with EHOSTUNREACH or ENETUNREACH; the RFC goes on (MUST-56)"),
     Deviation("syn-gives-up-early", "answers", SYN_SENT, CLOSED, "connect() fails after 131 s (tcp_syn_retries 6, tcp_syn_linear_timeouts 4), below the RFC's 3 minutes (MUST-23)"),
 )
 # fmt: on
