@@ -81,12 +81,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _play(scene: Scene, arguments: argparse.Namespace) -> Outcome:
     from tcpscope.lab.play import play_scene
+    from tcpscope.views.scene_ladder import SceneLadder
     from tcpscope.views.scenes import draw_checkpoint, draw_diagnosis, open_story, sum_up, tell_moment
 
     is_told = (arguments.explain or arguments.pause) and not arguments.json
 
+    ladder = SceneLadder()
+
     def on_moment(moment: Moment) -> None:
         if is_told:
+            _print(ladder.draw(moment.record))
             _print(tell_moment(moment))
         if arguments.pause:
             _wait_for_enter()

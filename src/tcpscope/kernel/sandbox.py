@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 from tcpscope.kernel import launch
@@ -32,6 +33,7 @@ class Host:
         self.address = address
         self.address6 = address6
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._drops: list[tuple[int, tuple[str, ...]]] = []
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -56,6 +58,7 @@ class Host:
     def drop(self, *matches: str, chain: str = "input") -> None:
         """Drop packets that match an nft expression (``tcp flags & (fin|syn|rst) == 0``); none means every packet."""
         self.set_rules(*(f"{match} drop" for match in matches or ("",)), chain=chain)
+        self._drops[-1] = (self._drops[-1][0], matches or ("",))
 
     def set_rules(self, *rules: str, chain: str = "input") -> None:
         """Put nft rules for packets that arrive (``input``) or leave (``output``) in the place of all rules before.
@@ -68,10 +71,20 @@ class Host:
             f"add chain inet {_TABLE} {chain} {{ type filter hook {chain} priority 0; policy accept; }}\n"
             + "".join(f"add rule inet {_TABLE} {chain} {device} != lo {rule}\n" for rule in rules)
         )
+        self._drops.append((time.time_ns(), rules))
 
     def pass_everything(self) -> None:
         """Remove all rules of :meth:`drop` and :meth:`set_rules`."""
         self.nft(f"add table inet {_TABLE}\ndelete table inet {_TABLE}")
+        self._drops.append((time.time_ns(), ()))
+
+    def dropped_at(self, when_ns: int) -> tuple[str, ...]:
+        """Return the expressions whose packets were dropped at a time, as :meth:`drop` got them."""
+        in_force: tuple[str, ...] = ()
+        for since_ns, matches in self._drops:
+            if since_ns <= when_ns:
+                in_force = matches
+        return in_force
 
     def nft(self, script: str) -> None:
         """Load an nft script on this host. Raises ``Unsupported`` when nft is not installed."""

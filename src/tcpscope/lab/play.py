@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from tcpscope.kernel.sandbox import Sandbox
+from tcpscope.lab.recorder import Recorder
 from tcpscope.lab.scene import Outcome, Scene
 from tcpscope.lab.stage import Moment, Stage
 from tcpscope.model.errors import TcpscopeError
@@ -24,8 +25,8 @@ def play_scene(
     """
     started = time.monotonic()
     error = ""
-    with Sandbox() as sandbox:
-        stage = Stage(sandbox, on_moment)
+    with Sandbox() as sandbox, Recorder(sandbox) as recorder:
+        stage = Stage(sandbox, recorder, on_moment)
         try:
             scene.play(stage)
         except (OSError, StopIteration, TcpscopeError) as failure:
@@ -33,12 +34,13 @@ def play_scene(
                 raise
             error = f"{type(failure).__name__}: {failure}"
         hold(stage)
+        recorder.read()
     return Outcome(
         scene,
         tuple(stage.checkpoints),
         tuple(stage.diagnoses),
         tuple(stage.facts),
-        (),
+        tuple(recorder.all_transitions),
         error,
         time.monotonic() - started,
     )

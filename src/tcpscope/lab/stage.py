@@ -18,6 +18,7 @@ from tcpscope.kernel.sandbox import Host, Sandbox
 from tcpscope.lab import programs
 from tcpscope.lab.actor import Actor, ActorSocket
 from tcpscope.lab.look import compare_with_ss, look_at
+from tcpscope.lab.recorder import Record, Recorder
 from tcpscope.lab.scene import Checkpoint, Diagnosis, End, Fact, Seen, describe, is_match
 from tcpscope.live.snapshot import take_snapshot
 from tcpscope.model.finding import Severity
@@ -30,12 +31,16 @@ PATIENCE_S = 5.0
 
 
 class Moment(NamedTuple):
-    """Something a person who watches is told at once: ``step``, ``fact``, ``checkpoint`` or ``diagnosis``."""
+    """Something a person who watches is told at once: ``step``, ``fact``, ``checkpoint`` or ``diagnosis``.
+
+    ``record`` holds what happened since the moment before.
+    """
 
     kind: str
     text: str
     checkpoint: Checkpoint | None = None
     diagnosis: Diagnosis | None = None
+    record: Record = Record()
 
 
 class Pair(NamedTuple):
@@ -67,15 +72,25 @@ class Crowd(NamedTuple):
 class Stage:
     """The hosts of one run and the record of what happened there."""
 
-    def __init__(self, sandbox: Sandbox, on_moment: Callable[[Moment], None] = lambda moment: None) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        recorder: Recorder | None = None,
+        on_moment: Callable[[Moment], None] = lambda moment: None,
+    ) -> None:
         self.sandbox = sandbox
+        self.recorder = recorder
         self.client: Host = sandbox.client
         self.server: Host = sandbox.server
         self.checkpoints: list[Checkpoint] = []
         self.diagnoses: list[Diagnosis] = []
         self.facts: list[Fact] = []
         self._first: dict[str, Snapshot] = {}
-        self._tell = on_moment
+        self._on_moment = on_moment
+
+    def _tell(self, moment: Moment) -> None:
+        record = self.recorder.read() if self.recorder else Record()
+        self._on_moment(moment._replace(record=record))
 
     def step(self, text: str) -> None:
         """Say what is done next and why."""

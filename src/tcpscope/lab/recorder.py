@@ -1,0 +1,119 @@
+"""What happened on the hosts of a scene, in order: every segment on the wire and every transition of their kernels.
+
+Segments come from packet sockets (``eth0`` of the client, ``lo`` of the server), transitions from the kernel's
+tracepoints where this machine lets us follow them. A rule that drops packets does so behind the packet socket;
+whether it took a segment is worked out from the rules the scene had set at that moment.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tcpscope.kernel.raw_packets import PacketSocket, SeenFrame
+from tcpscope.kernel.sandbox import Host, Sandbox
+from tcpscope.live.trace import Feed, open_trace
+from tcpscope.model.address import Endpoint
+from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.segment import ACK, FIN, RST, SYN, Segment
+from tcpscope.model.transition import Transition
+
+_FLAGS = {"fin": FIN, "syn": SYN, "rst": RST, "ack": ACK}
+_FLAG_MATCH = re.compile(r"tcp flags & \(([a-z|]+)\) == ([a-z]+|0)")
+_NUMBER_MATCH = re.compile(r"tcp ackseq (\d+)|ip length > (\d+)")
+
+
+class Crossing(NamedTuple):
+    """One segment on the wire. ``fate``: ``arrived``, ``lost`` (a rule of the scene dropped it) or ``unknown``."""
+
+    when_ns: int
+    source: Endpoint
+    destination: Endpoint
+    segment: Segment
+    fate: str
+
+
+class Record(NamedTuple):
+    """Segments and transitions since the last look, each in order of time."""
+
+    crossings: tuple[Crossing, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+
+
+class Recorder:
+    """Records from now on; use as a context manager."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._hosts = {host.namespace.inode: host for host in sandbox.hosts}
+        self._sandbox = sandbox
+        self._wire = PacketSocket(sandbox.client)
+        self._loopback = PacketSocket(sandbox.server, "lo")
+        self._feed = _open_feed()
+        self.source = f"tier {self._feed.tier}" if self._feed else "not followed"
+        self.all_transitions: list[Transition] = []
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wire.close()
+        self._loopback.close()
+        if self._feed is not None:
+            self._feed.close()
+
+    def read(self) -> Record:
+        """Return what has happened since the last call."""
+        crossings = [self._crossing(seen) for seen in self._wire.read_frames()]
+        crossings += [self._crossing(seen) for seen in self._loopback.read_frames() if seen.is_outgoing]
+        transitions = self._read_transitions()
+        self.all_transitions += transitions
+        return Record(tuple(sorted(crossings, key=lambda one: one.when_ns)), tuple(transitions))
+
+    def host_of(self, transition: Transition) -> str:
+        """Return the name of the host a transition happened on."""
+        return self._hosts[transition.netns].name
+
+    def _read_transitions(self) -> list[Transition]:
+        if self._feed is None:
+            return []
+        found = self._feed.read_transitions(0.01) + self._feed.read_rest()
+        return sorted((one for one in found if one.netns in self._hosts), key=lambda one: one.when_ns)
+
+    def _crossing(self, seen: SeenFrame) -> Crossing:
+        frame = seen.frame
+        to_server = seen.is_outgoing
+        target = self._sandbox.server if to_server else self._sandbox.client
+        is_local = frame.source.address == frame.destination.address
+        fate = "arrived" if is_local else _fate(target, seen)
+        return Crossing(seen.when_ns, frame.source, frame.destination, frame.segment, fate)
+
+
+def _open_feed() -> Feed | None:
+    try:
+        return open_trace(all_namespaces=True)
+    except (TcpscopeError, OSError):
+        return None  # the scene is as true without; its outcome then has no transitions
+
+
+def _fate(target: Host, seen: SeenFrame) -> str:
+    matches = target.dropped_at(seen.when_ns)
+    verdicts = [_is_taken(match, seen) for match in matches]
+    if any(verdicts):
+        return "lost"
+    return "unknown" if None in verdicts else "arrived"
+
+
+def _is_taken(match: str, seen: SeenFrame) -> bool | None:
+    """Whether an nft expression of a scene takes a frame; ``None``: it cannot be told from the frame alone."""
+    if not match:
+        return True
+    flags = _FLAG_MATCH.fullmatch(match)
+    if flags:
+        mask = sum(_FLAGS[name] for name in flags[1].split("|"))
+        return seen.segment.flags & mask == _FLAGS.get(flags[2], 0)
+    number = _NUMBER_MATCH.fullmatch(match)
+    if number and number[1]:
+        return seen.segment.has(ACK) and seen.segment.ack == int(number[1])
+    if number:
+        return len(seen.octets) - 14 > int(number[2])
+    return None
