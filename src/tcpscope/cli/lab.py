@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   tcpscope lab run states                 all eleven states, one after the other
   tcpscope lab run fin-wait-2 --explain   the story step by step, both ends at every checkpoint
   tcpscope lab run closing --keep         hold it open and print the commands to look at it
+  tcpscope lab coverage                   every row of the life cycle, and who has shown it
   tcpscope lab run --json all | jq '.scenes[] | select(.ok | not)'
 
 Every scene makes two hosts (client 10.9.0.1, server 10.9.0.2) in network namespaces of its own, plays with real
@@ -29,6 +30,8 @@ def run(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.what == "run":
         return _run(arguments)
+    if arguments.what == "coverage":
+        return _cover(arguments)
     return _list(arguments)
 
 
@@ -50,7 +53,31 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--keep", action="store_true", help="hold the scene open and print how to look at it")
     running.add_argument("--pause", action="store_true", help="wait for Enter after every step")
     running.add_argument("--json", action="store_true", help="one JSON object")
+    covering = commands.add_parser("coverage", help="which row of the life cycle was shown by whom")
+    covering.add_argument("--slow", action="store_true", help="also play what takes a minute")
+    covering.add_argument("--json", action="store_true", help="one JSON object")
     return parser
+
+
+def _cover(arguments: argparse.Namespace) -> int:
+    from tcpscope.lab.coverage import cover_rows, gather_evidence
+    from tcpscope.views.coverage import coverage_as_json, draw_coverage
+
+    def progress(name: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{name} ...", end="", file=sys.stderr, flush=True)
+
+    evidence = gather_evidence(slow=arguments.slow, progress=progress)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    rows = cover_rows(evidence, frozenset())
+    if arguments.json:
+        import json
+
+        print(json.dumps(coverage_as_json(rows), indent=2))
+    else:
+        _print(draw_coverage(rows))
+    return 1 if any(one.linux == "missed" for one in rows) else 0
 
 
 def _list(arguments: argparse.Namespace) -> int:

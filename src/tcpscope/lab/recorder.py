@@ -18,6 +18,7 @@ from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.segment import ACK, FIN, RST, SYN, Segment
 from tcpscope.model.transition import Transition
 
+_MOST_FRAMES = 20_000
 _FLAGS = {"fin": FIN, "syn": SYN, "rst": RST, "ack": ACK}
 _FLAG_MATCH = re.compile(r"tcp flags & \(([a-z|]+)\) == ([a-z]+|0)")
 _NUMBER_MATCH = re.compile(r"tcp ackseq (\d+)|ip length > (\d+)")
@@ -51,6 +52,7 @@ class Recorder:
         self._feed = _open_feed()
         self.source = f"tier {self._feed.tier}" if self._feed else "not followed"
         self.all_transitions: list[Transition] = []
+        self.all_frames: list[SeenFrame] = []
 
     def __enter__(self) -> Recorder:
         return self
@@ -63,8 +65,9 @@ class Recorder:
 
     def read(self) -> Record:
         """Return what has happened since the last call."""
-        crossings = [self._crossing(seen) for seen in self._wire.read_frames()]
-        crossings += [self._crossing(seen) for seen in self._loopback.read_frames() if seen.is_outgoing]
+        frames = self._wire.read_frames() + [seen for seen in self._loopback.read_frames() if seen.is_outgoing]
+        self.all_frames += frames[: _MOST_FRAMES - len(self.all_frames)]
+        crossings = [self._crossing(seen) for seen in frames]
         transitions = self._read_transitions()
         self.all_transitions += transitions
         return Record(tuple(sorted(crossings, key=lambda one: one.when_ns)), tuple(transitions))
