@@ -1,4 +1,4 @@
-"""The tools people reach for: what each shows about TCP, what it hides, and the nearest command of tcpscope."""
+"""The tools people use: what each shows about TCP, what it hides, and the nearest command of tcpscope."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tcpscope.model.record import NamedTuple
 
 
 class Tool(NamedTuple):
-    """One tool. ``same`` pairs a habit with the command of tcpscope."""
+    """One tool. ``same`` pairs a habit with the command of tcpscope; empty when there is none."""
 
     name: str
     names: tuple[str, ...]
@@ -46,22 +46,22 @@ TOOLS: tuple[Tool, ...] = (
          ("SYN", "FIN", "RST")),
     Tool("ping", (), "ICMP echo: is there a host, how far, how lossy.",
          ("Round-trip time, loss, the TTL of the answer (64 sent and 56 received: 8 routers).",),
-         ("Whether TCP works: echo may be filtered while the port answers, and the reverse.",),
-         (("ping host", "tcpscope reach ping host"),), ("traceroute",)),
+         ("Whether TCP works: echo may be filtered while the port answers, and the reverse. The connections you have know their round-trip time and losses: list -i.",),
+         (("ping host", "tcpscope list -tani dst HOST"),), ("traceroute",)),
     Tool("traceroute", ("tracert",), "The routers on the way, by packets with growing TTL.",
          ("One line per hop; * where nobody answers.",),
          ("With UDP or ICMP probes a firewall may answer otherwise than for TCP: use traceroute -T -p PORT.", "The way back."),
-         (("traceroute -T -p 443 host", "tcpscope reach path host:443"),), ("mtr",)),
+         (), ("mtr",)),
     Tool("mtr", (), "traceroute and ping in one, for as long as you look.",
          ("Loss and delay per hop.",),
          ("Loss at one hop that does not go on behind it is that router's rate limit, not loss.", "Use mtr -T for TCP."),
-         (("mtr -T -P 443 host", "tcpscope reach path host:443"),), ("traceroute",)),
+         (), ("traceroute",)),
     Tool("pathping", (), "A Windows tool: tracert with statistics. It does not exist on Linux.",
-         ("Loss and delay per hop after some minutes.",), ("On Linux mtr does the same.",), (("pathping host", "tcpscope reach path host"),), ("mtr",)),
+         ("Loss and delay per hop after some minutes.",), ("On Linux mtr does the same.",), (), ("mtr",)),
     Tool("nslookup", ("dig", "host"), "Asks a DNS server for a name.",
          ("Addresses of the name, and which server said so.",),
          ("What programs really get: they ask the resolver of the C library (/etc/hosts, nsswitch.conf) first.",),
-         (("nslookup host", "tcpscope reach dns host"),), ("SYN_SENT",)),
+         (), ("SYN_SENT",)),
     Tool("nstat", ("netstat -s", "snmp"), "The kernel's counters since boot or since the last call.",
          ("Tcp.*, TcpExt.*: one number each for the whole namespace.",),
          ("Which socket: counters have no addresses.", "ListenOverflows counts SYNs and their retries, not clients (5 clients gave 40 in 12 s)."),
@@ -81,7 +81,7 @@ def explain_tool(tool: Tool) -> Answer:
     sections = (
         Section("Shows", items=tool.shows),
         Section("Does not show", items=tool.hides),
-        Section("With tcpscope", grid=Grid(("habit", "tcpscope"), tool.same)),
+        *((Section("With tcpscope", grid=Grid(("habit", "tcpscope"), tool.same)),) if tool.same else ()),
     )
     facts: dict[str, object] = {"tool": tool.name, "tcpscope": dict(tool.same)}
     return Answer(
@@ -91,7 +91,7 @@ def explain_tool(tool: Tool) -> Answer:
 
 def explain_tools() -> Answer:
     """List the tools with the nearest commands of tcpscope."""
-    rows = tuple((tool.name, tool.summary, tool.same[0][1]) for tool in TOOLS)
+    rows = tuple((tool.name, tool.summary, tool.same[0][1] if tool.same else "-") for tool in TOOLS)
     return Answer("tools", "tools", "Tools", "What each shows, and the nearest command here.", (Section("Tools", grid=Grid(("tool", "shows", "tcpscope"), rows)),), ("claim 003-15",), {"tools": [tool.name for tool in TOOLS]})  # fmt: skip
 
 

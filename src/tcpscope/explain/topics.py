@@ -16,6 +16,17 @@ from tcpscope.model.errors import UsageError
 from tcpscope.model.event import Event
 from tcpscope.model.state import State
 
+
+def _explain_diagram() -> Answer:
+    commands = ("tcpscope diagram -o tcp.svg", "tcpscope diagram --format mermaid", "tcpscope diagram --highlight FIN_WAIT_2 -o fw2.svg")  # fmt: skip
+    summary = (
+        "The life cycle placed as in RFC 9293's figure 5: the client's road solid, the server's dashed, the rest thin."
+    )
+    return Answer(
+        "diagram", "diagram", "The picture", summary, (Section("Draw it", commands=commands),), ("table", "states")
+    )
+
+
 LISTS: dict[str, tuple[Callable[[], Answer], str]] = {
     "states": (states.explain_states, "the eleven states"),
     "columns": (columns.explain_columns, "the columns of netstat, ss and tcpscope list"),
@@ -27,6 +38,7 @@ LISTS: dict[str, tuple[Callable[[], Answer], str]] = {
     "advice": (sysctls.explain_advice, "what is often recommended and wrong"),
     "tools": (tools.explain_tools, "netstat, ss, lsof, sar, tcpdump ... and the same here"),
     "table": (moves.explain_table, "all rows of the life cycle (also: table FIN_WAIT_1)"),
+    "diagram": (_explain_diagram, "how to draw the life cycle"),
     "deviations": (moves.explain_deviations, "what Linux does otherwise than RFC 9293"),
 }
 
@@ -263,7 +275,6 @@ def explain_topics() -> Answer:
         (
             Section("One thing", grid=Grid(("for example", "tcpscope explain ..."), _EXAMPLES)),
             Section("Lists", grid=Grid(("tcpscope explain ...", "what"), lists)),
-            Section("Pictures", commands=("tcpscope diagram -o tcp.svg", "tcpscope diagram --format mermaid")),
         ),
         facts={"topics": list(topic_names())},
     )  # fmt: skip

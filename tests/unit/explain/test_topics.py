@@ -3,16 +3,21 @@
 import contextlib
 import json
 import re
+import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcpscope.cli.flags import parse_options
+from tcpscope.cli.main import COMMANDS
 from tcpscope.explain import calls, claims, columns, counters, pairs, states, sysctls, timers, tools
 from tcpscope.explain.answer import answer_as_json
 from tcpscope.explain.events import describe_event, spell_event
 from tcpscope.explain.queues import QUEUES
 from tcpscope.explain.topics import LISTS, READERS, explain_topic, find_answer, topic_names
+from tcpscope.filters.parse import parse_filter
+from tcpscope.lab.scene import find_scenes
 from tcpscope.machine.lifecycle import EDGES, LIFE_ORDER, ROWS, ways_into, ways_out_of
 from tcpscope.machine.linux import DEVIATIONS
 from tcpscope.model.errors import UsageError
@@ -272,8 +277,8 @@ def test_findings_named_by_states_are_the_doctors(known_findings):
 
 @pytest.fixture
 def known_findings():
-    catalogue = pytest.importorskip("tcpscope.doctor.catalogue", reason="the doctor is not built yet")
-    return {*catalogue.CATALOGUE, "diagram"}
+    catalogue = pytest.importorskip("tcpscope.doctor.catalogue")
+    return set(catalogue.CATALOGUE)
 
 
 @pytest.mark.parametrize("width", [40, 41, 60, 72, 80, 100, 132, 200])
@@ -325,3 +330,24 @@ def test_markdown_escapes_and_keeps_tables_rectangular():
 
 def test_life_order_is_listed_once():
     assert explain_topic("states").facts["states"] == [state.name for state in LIFE_ORDER]
+
+
+def test_commands_that_are_named_exist():
+    """Every command of tcpscope in an explanation is one, with options and filters its own parser takes."""
+    named = set()
+    for name in topic_names():
+        answer = explain_topic(name)
+        for section in answer.sections:
+            named.update(section.commands)
+            cells = [cell for row in section.grid.rows for cell in row] if section.grid else []
+            named.update(cell for cell in cells if cell.startswith("tcpscope "))
+    words = {command.split()[1] for command in named if command.startswith("tcpscope ")}
+    assert len(words) > 7
+    assert words <= set(COMMANDS)
+    for command in named:
+        parts = shlex.split(command)
+        if parts[:2] == ["tcpscope", "list"]:
+            words = parse_options(parts[2:]).filter
+            assert not words or parse_filter([word.replace("HOST", "192.0.2.1") for word in words])
+        if parts[:3] == ["tcpscope", "lab", "run"]:
+            assert find_scenes(parts[3:4])
