@@ -30,6 +30,30 @@ def generate():
         sys.path.remove(str(DOCS))
 
 
+@pytest.mark.parametrize("command", EXISTING)
+def test_command_help_has_examples(command, generate):
+    text = generate.command_line.help_of([command])
+    assert f"tcpscope {command}" in text or "tcpscope -" in text or command == "overview"
+    assert "example" in text.lower()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_has_one_title_and_no_dead_link(page):
+    text = page.read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(re.findall(r"^# ", prose, re.MULTILINE)) == 1
+    for target in re.findall(r"(?<!\\)\]\(([^)#\s]+)[^)]*\)", prose):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).resolve().exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_names_only_commands_that_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for word in re.findall(r"(?:^\s*\$ (?:sudo )?(?:\./)?|`(?:sudo )?)tcpscope ([a-z]+)\b", text, re.MULTILINE):
+        assert word in COMMANDS, word
+
+
 def test_every_state_and_finding_has_a_generated_page(generate):
     made = generate.generate()
     for state in State:
