@@ -7,8 +7,8 @@ Why ``TCPDIAG_GETSOCK`` for TCP: the old request (type 18, family 0) returns IPv
 table; ``SOCK_DIAG_BY_FAMILY`` (type 20) walks it once for each family. Type 20 serves UDP, one family alone and
 kernel-side filters.
 
-Linux: states 12 (``NEW_SYN_RECV``) and 13 (``BOUND_INACTIVE``) are reported as 3 and 7 already; bit 13 of the mask
-asks for sockets that were only bound (since 6.8).
+Linux: states 12 (``NEW_SYN_RECV``) and 13 (``BOUND_INACTIVE``) are reported as 3 and 7 already (6.18; others are
+translated); bit 13 of the mask asks for sockets that were only bound (since 6.8).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from struct import Struct
 
 from tcpscope.kernel.netlink import HEADER_BYTES, NLM_F_DUMP, NLM_F_REQUEST, dump, iter_messages, pack_message
+from tcpscope.model.spelling import KERNEL_EXTRA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,19 +99,35 @@ def pack_attribute(kind: int, value: bytes) -> bytes:
     return Struct("=HH").pack(length, kind) + value + bytes(-length % 4)
 
 
-def parse_rows(datagrams: Iterable[bytes], proto: int) -> list[Row]:
-    """Parse the socket messages of a dump; anything else and anything too short is left out."""
+def parse_rows(datagrams: Iterable[bytes], proto: int, strange: list[int] | None = None) -> list[Row]:
+    """Parse the socket messages of a dump; what is too short or of an unknown family or state is left out.
+
+    ``strange`` collects the states (or -1 for a family, -2 for a length) of what was left out.
+    """
     from _socket import ntohs
 
     rows: list[Row] = []
-    unpack = MESSAGE.unpack_from
+    unpack, states = MESSAGE.unpack_from, _STATES
     for kind, datagram, start, end in iter_messages(datagrams):
-        first = start + MESSAGE_BYTES
-        if kind not in (TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY) or first > end:
+        if kind not in (TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY):
             continue
-        family, state, timer, retransmits, sport, dport, *rest = unpack(datagram, start)
+        first = start + MESSAGE_BYTES
+        if first > end:
+            if strange is not None:
+                strange.append(-2)
+            continue
+        family, number, timer, retransmits, sport, dport, *rest = unpack(datagram, start)
+        state = states.get(number)
+        if state is None or family not in (AF_INET, AF_INET6):
+            if strange is not None:
+                strange.append(number if state is None else -1)
+            continue
         rows.append((proto, family, state, timer, retransmits, ntohs(sport), ntohs(dport), *rest, datagram[first:end]))
     return rows
+
+
+#: The states a row may have; 12 and 13 are translated here, at the border.
+_STATES = {**{number: number for number in range(1, 12)}, **KERNEL_EXTRA}
 
 
 def lookup_request(row: Row, extensions: int = DETAIL, kind: int = SOCK_DIAG_BY_FAMILY) -> bytes:

@@ -10,52 +10,36 @@ from struct import Struct
 
 from tcpscope.model.socket import SocketMemory, TcpInfo
 
-_BASE_BYTES = 104
-_FULL = Struct("=8B24I4Q6I4Q2I2Q4I")
-_FULL_BYTES = _FULL.size
-
-#: Fields after the first 104 bytes in the order of the structure, with the offset where each ends.
-_TAIL = (
-    ("pacing_rate", 112),
-    ("", 120),  # max_pacing_rate
-    ("bytes_acked", 128),
-    ("bytes_received", 136),
-    ("segs_out", 140),
-    ("segs_in", 144),
-    ("notsent_bytes", 148),
-    ("min_rtt_us", 152),
-    ("data_segs_in", 156),
-    ("data_segs_out", 160),
-    ("delivery_rate", 168),
-    ("busy_time_us", 176),
-    ("rwnd_limited_us", 184),
-    ("sndbuf_limited_us", 192),
-    ("delivered", 196),
-    ("", 200),  # delivered_ce
-    ("bytes_sent", 208),
-    ("bytes_retrans", 216),
-    ("dsack_dups", 220),
-    ("reord_seen", 224),
-    ("rcv_ooopack", 228),
-    ("snd_wnd", 232),
-)
+#: The fields of :class:`TcpInfo` in their order, with gaps (``x``) where it has none: flags, fackets and
+#: last_ack_sent (always 0 on Linux), max_pacing_rate, delivered_ce. The two window scales share one byte.
+_FIELDS = Struct("=7Bx8I4xI4x13IQ8x2Q6I4QI4x2Q4I")
+_BYTES = _FIELDS.size
+_WSCALE = 6  #: index of the byte of the window scales; fields after it are one further in the word
+_MIN_RTT = TcpInfo._fields.index("min_rtt_us")
 _NO_RTT = 0xFFFFFFFF  # Linux: min_rtt before the first sample
+
+_BASE_BYTES = 104
+#: Where each field after the first 104 bytes ends.
+_ENDS = (112, 128, 136, 140, 144, 148, 152, 156, 160, 168, 176, 184, 192, 196, 208, 216, 220, 224, 228, 232)
+_BASE_FIELDS = len(TcpInfo._fields) - len(_ENDS)
 
 
 def parse_tcp_info(data: bytes) -> TcpInfo | None:
     """Parse ``struct tcp_info`` of any kernel; ``None`` when it is shorter than the oldest one."""
-    if len(data) < _BASE_BYTES:
+    length = len(data)
+    if length < _BASE_BYTES:
         return None
-    values = _FULL.unpack(data[:_FULL_BYTES].ljust(_FULL_BYTES, b"\0"))
-    wscale = values[6]
-    tail = [
-        value if end <= len(data) and not (name == "min_rtt_us" and value == _NO_RTT) else None
-        for (name, end), value in zip(_TAIL, values[32:], strict=True)
-        if name
-    ]
-    base = values[8:32]
-    # Why the gaps: fackets and last_ack_sent are always 0 on Linux.
-    return TcpInfo._make((*values[:6], wscale & 15, wscale >> 4, *base[:8], base[9], *base[11:], *tail))
+    values = _FIELDS.unpack_from(data if length >= _BYTES else data.ljust(_BYTES, b"\0"))
+    wscale = values[_WSCALE]
+    info = TcpInfo._make((*values[:_WSCALE], wscale & 15, wscale >> 4, *values[_WSCALE + 1 :]))
+    if length < _BYTES:
+        info = TcpInfo._make((*info[:_BASE_FIELDS], *_sent(info[_BASE_FIELDS:], length)))
+    return info._replace(min_rtt_us=None) if info[_MIN_RTT] == _NO_RTT else info
+
+
+def _sent(tail: tuple[int | None, ...], length: int) -> list[int | None]:
+    """Keep the fields that the kernel sent; ``None`` for those behind its structure."""
+    return [value if end <= length else None for value, end in zip(tail, _ENDS, strict=True)]
 
 
 _MEMORY = Struct("=9I")

@@ -13,7 +13,7 @@ from sys import byteorder as _BYTE_ORDER  # noqa: N812  # a constant
 
 from tcpscope import extras
 from tcpscope.kernel.netlink import HEADER_BYTES
-from tcpscope.kernel.sock_diag import MESSAGE, MESSAGE_BYTES, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK
+from tcpscope.kernel.sock_diag import AF_INET, AF_INET6, MESSAGE, MESSAGE_BYTES, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK
 from tcpscope.model.row import SocketColumns
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Array = Any  # numpy is optional: its types are not there to be imported
 
 _HEADER_WORDS = HEADER_BYTES // 4
+_STATES = 11
 
 
 def load_numpy() -> ModuleType | None:
@@ -52,7 +53,9 @@ def read_columns(listing: Listing) -> SocketColumns | None:
     starts = _split(numpy, words)
     if starts is None:
         return None
-    return _gather(numpy, data, words, starts + _HEADER_WORDS, parts)
+    columns = _gather(numpy, data, words, starts + _HEADER_WORDS, parts)
+    is_known = ((columns.family == AF_INET) | (columns.family == AF_INET6)) & (columns.state - 1 < _STATES)
+    return columns if bool(is_known.all()) else None
 
 
 def read_row(columns: SocketColumns, index: int) -> Row:

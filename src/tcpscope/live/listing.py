@@ -28,11 +28,12 @@ _MANY = 5_000
 class Listing:
     """Raw sockets of one namespace: datagrams of sock_diag, or rows of procfs; and what could not be seen."""
 
-    __slots__ = ("damaged", "datagrams", "netns", "notes", "owners", "proc_rows", "source", "unseen")
+    __slots__ = ("_rows", "damaged", "datagrams", "netns", "notes", "owners", "proc_rows", "source", "unseen")
 
     def __init__(self) -> None:
         self.datagrams: list[tuple[int, list[bytes]]] = []
         self.proc_rows: list[Row] = []
+        self._rows: list[Row] | None = None
         self.owners: Owners | None = None
         self.netns = own_netns()
         self.source = "sock_diag"
@@ -46,11 +47,16 @@ class Listing:
         return sum(len(datagram) for _, datagrams in self.datagrams for datagram in datagrams)
 
     def rows(self) -> list[Row]:
-        """Parse everything into rows, TCP first, in the kernel's order."""
-        rows: list[Row] = []
-        for proto, datagrams in self.datagrams:
-            rows += sock_diag.parse_rows(datagrams, proto)
-        return rows + self.proc_rows
+        """Parse everything into rows, TCP first, in the kernel's order; done once."""
+        if self._rows is None:
+            self._rows = []
+            strange: list[int] = []
+            for proto, datagrams in self.datagrams:
+                self._rows += sock_diag.parse_rows(datagrams, proto, strange)
+            self._rows += self.proc_rows
+            if strange:
+                self.notes.append(f"{len(strange)} sockets of an unknown family or state were left out.")
+        return self._rows
 
     def find_owners(self, inodes: set[int]) -> None:
         """Find the holders of these inodes; notes what could not be seen."""

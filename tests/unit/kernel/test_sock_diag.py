@@ -94,10 +94,20 @@ def test_lookup_names_the_socket_with_its_cookie():
     assert request[64:72] == struct.pack("=Q", 0x22)
 
 
-def test_message_that_is_too_short_is_left_out():
-    whole = build_message()
-    short = netlink.pack_message(20, 2, bytes(71))
-    assert len(sock_diag.parse_rows([short + bytes(1) + whole], 6)) == 1
+def test_what_is_too_short_or_unknown_is_left_out_and_told():
+    short = netlink.pack_message(20, 2, bytes(71)) + bytes(1)
+    foreign, unknown = build_message(state=0), build_message(state=14)
+    family = bytearray(build_message())
+    family[16] = 1
+    strange = []
+    rows = sock_diag.parse_rows([short + build_message() + foreign, unknown + bytes(family)], 6, strange)
+    assert len(rows) == 1
+    assert strange == [-2, 0, 14, -1]
+
+
+def test_kernel_numbers_that_are_no_state_are_translated():
+    rows = sock_diag.parse_rows([build_message(state=12) + build_message(state=13)], 6)
+    assert [row[2] for row in rows] == [3, 7]
 
 
 def test_tcp_info_fields_are_where_the_header_puts_them():
