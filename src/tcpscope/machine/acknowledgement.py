@@ -58,7 +58,7 @@ def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now
     """Move SND.UNA: forget what is acknowledged, take a sample, restart the timer, let the window grow."""
     sent_ns, ambiguous = recovery.forget_acked(tcb, segment.ack)
     tcb.snd_una = segment.ack
-    rtt_ns = 0 if ambiguous else now_ns - sent_ns
+    rtt_ns = 0 if ambiguous else max(1, now_ns - sent_ns)
     stamp = segment.options.timestamp
     if tcb.recovery.undo is not None and recovery.is_spurious(tcb, stamp[1] if stamp else None):
         recovery.undo(tcb)

@@ -51,6 +51,10 @@ def segment_arrives(tcb: Tcb, segment: Segment, now_ns: int) -> None:
         and check_ack_field(tcb, segment, events, now_ns)
     ):
         return
+    if tcb.ecn:
+        receiving.take_congestion_mark(tcb, segment)
+    if segment.options.user_timeout_ms:
+        options.take_user_timeout(tcb, segment.options.user_timeout_ms)
     check_urg_bit(tcb, segment, events)
     if process_segment_text(tcb, segment, events, now_ns):
         check_fin_bit(tcb, segment, events)
@@ -276,12 +280,11 @@ def _synchronize(tcb: Tcb, segment: Segment) -> None:
 def _complete_handshake(tcb: Tcb, segment: Segment, event: Event, now_ns: int) -> None:
     """Enter ESTABLISHED: our SYN is acknowledged, the window is known, what waited may go."""
     was_repeated = bool(tcb.flight) and tcb.flight[0].transmissions > 1
-    is_scaled = event is Event.ACK_OF_SYN
-    tcb.snd_wnd = segment.wnd << tcb.snd_wscale if is_scaled else segment.wnd
-    tcb.max_snd_wnd = max(tcb.max_snd_wnd, tcb.snd_wnd)
-    tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack
     options.start_congestion(tcb, was_repeated)
-    take_ack(tcb, segment._replace(wnd=tcb.snd_wnd >> tcb.snd_wscale), now_ns)
+    take_ack(tcb, segment, now_ns)
+    is_scaled = event is Event.ACK_OF_SYN
+    tcb.snd_wnd = tcb.max_snd_wnd = segment.wnd << tcb.snd_wscale if is_scaled else segment.wnd
+    tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack
     tcb.reopened = None
     receiving.release_text_of_syn(tcb, now_ns)
     if tcb.close_pending:

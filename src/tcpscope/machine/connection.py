@@ -143,9 +143,17 @@ class Connection:
         tcb.keepalive_interval_ns = interval_ns or tcb.keepalive_interval_ns
         tcb.keepalive_count = count or tcb.keepalive_count
 
-    def set_user_timeout(self, timeout_ns: int) -> None:
-        """Set R2: how long text may stay unacknowledged (MUST-21, RFC 5482); 0 is the profile's default."""
+    def set_user_timeout(self, timeout_ns: int, *, announce: bool = False) -> None:
+        """Set R2: how long text may stay unacknowledged (MUST-21); 0 is the profile's default.
+
+        ``announce`` tells the peer with SYN (RFC 5482); without it the peer's announcement is followed.
+        """
         self.tcb.user_timeout_ns = timeout_ns
+        self.tcb.announces_user_timeout = announce and timeout_ns > 0
+
+    def set_soft_errors(self, on: bool) -> None:
+        """Switch the reports of soft errors (SHLD-20)."""
+        self.tcb.tells_soft_errors = on
 
     def set_buffers(self, *, receive_bytes: int = 0, send_bytes: int = 0) -> None:
         """Size the buffers, before the connection is opened for the window scale to follow; 0 leaves one as it is."""

@@ -7,7 +7,7 @@ whole block. Everything unusual is left to :mod:`tcpscope.machine.arrivals`.
 from __future__ import annotations
 
 from tcpscope.machine.acknowledgement import advance
-from tcpscope.machine.receiving import deliver, note_segment_size, owe_acknowledgement
+from tcpscope.machine.receiving import CONGESTION_EXPERIENCED, deliver, note_segment_size, owe_acknowledgement
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import Tcb
 from tcpscope.model.segment import ACK, PSH, Segment
@@ -33,6 +33,8 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
         or tcb.recovery.sacked_bytes
         or tcb.rack.probe_end >= 0
         or options.sack
+        or options.user_timeout_ms
+        or segment.ip_ecn == CONGESTION_EXPERIENCED
         or tcb.taken is not None
     ):
         return False

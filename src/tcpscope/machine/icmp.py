@@ -44,7 +44,8 @@ def take_icmp(tcb: Tcb, icmp_type: int, code: int, mtu_bytes: int, seq: int | No
     else:
         take(tcb, Event.ICMP_SOFT_ERROR)
         tcb.soft_error = f"ICMP type {icmp_type} code {code}"
-        tcb.report("soft-error", tcb.soft_error)  # MUST-47, SHLD-25
+        if tcb.tells_soft_errors:
+            tcb.report("soft-error", tcb.soft_error)  # MUST-47, SHLD-25
 
 
 def _shrink_path(tcb: Tcb, mtu_bytes: int) -> None:

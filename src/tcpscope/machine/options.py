@@ -12,6 +12,7 @@ from tcpscope.model.segment import ACK, CWR, ECE, NO_OPTIONS, SYN, Options, Segm
 
 MIN_MSS_BYTES = 48
 MAX_WINDOW_SCALE = 14
+LEAST_USER_TIMEOUT_NS = 100_000_000_000
 TIMESTAMP_BYTES = 12  #: with two octets of padding
 PAWS_IDLE_NS = 24 * 24 * 3600 * 1_000_000_000  #: RFC 7323 §5.5: after 24 days a timestamp proves nothing
 
@@ -50,7 +51,14 @@ def offer(tcb: Tcb, now_ns: int) -> Options:
         timestamp=(timestamp_now(tcb, now_ns), max(tcb.ts_recent, 0))
         if profile.timestamps and (first or peer.timestamp is not None)
         else None,
+        user_timeout_ms=tcb.user_timeout_ns // 1_000_000 if tcb.announces_user_timeout else None,
     )
+
+
+def take_user_timeout(tcb: Tcb, told_ms: int) -> None:
+    """Follow the peer's user timeout unless the application has set one (RFC 5482 §3.1): never below 100 s."""
+    if not tcb.user_timeout_ns and not tcb.announces_user_timeout:
+        tcb.user_timeout_ns = max(told_ms * 1_000_000, LEAST_USER_TIMEOUT_NS)
 
 
 def agree(tcb: Tcb, segment: Segment) -> None:
@@ -62,6 +70,8 @@ def agree(tcb: Tcb, segment: Segment) -> None:
     tcb.timestamps_ok = profile.timestamps and options.timestamp is not None
     if options.timestamp is not None and profile.timestamps:
         tcb.ts_recent, tcb.ts_recent_ns = options.timestamp[0], tcb.now_ns
+    if options.user_timeout_ms:
+        take_user_timeout(tcb, options.user_timeout_ms)
     if profile.window_scaling and options.window_scale is not None:
         tcb.snd_wscale = min(options.window_scale, MAX_WINDOW_SCALE)
         tcb.rcv_wscale = window_scale_for(tcb.receive_buffer_bytes)

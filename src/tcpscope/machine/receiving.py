@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, OutOfOrder, Tcb
-from tcpscope.model.segment import Segment
+from tcpscope.model.segment import CWR, Segment
 from tcpscope.model.state import State
 
 Piece = bytes | bytearray | memoryview
 SMALL_BYTES = 1024
+CONGESTION_EXPERIENCED = 3
 BLOCKS_KEPT = 256  #: holes remembered at most; what would open more is dropped, as if lost
 
 
@@ -188,6 +189,15 @@ def sack_blocks(tcb: Tcb) -> tuple[tuple[int, int], ...]:
     recent = [seq for seq in tcb.ordered_by_recency if seq in ends][:most]
     blocks.extend((seq, ends[seq]) for seq in recent)
     return tuple(blocks[:most])
+
+
+def take_congestion_mark(tcb: Tcb, segment: Segment) -> None:
+    """Echo a congestion mark until the sender says that it has slowed down (RFC 3168 §6.1.3)."""
+    if segment.flags & CWR:
+        tcb.ece_pending = False
+    if segment.ip_ecn == CONGESTION_EXPERIENCED:
+        tcb.ece_pending = True
+        tcb.acks_now = True
 
 
 def take_urgent(tcb: Tcb, segment: Segment) -> None:

@@ -251,4 +251,5 @@ def _segment(tcb: Tcb, seq: int, flags: int, text: bytes | memoryview, now_ns: i
         urgent = 0
     octets = len(text)
     gso = tcb.mss_bytes if octets > tcb.mss_bytes else 0
-    return Segment(seq, tcb.rcv_nxt, flags, window, text, options, min(urgent, 65535), gso)
+    ect = _ECT_0 if octets and tcb.ecn else 0  # RFC 3168 §6.1.4: pure ACKs are not marked
+    return Segment(seq, tcb.rcv_nxt, flags, window, text, options, min(urgent, 65535), gso, 0, ect)

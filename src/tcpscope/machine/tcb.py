@@ -48,22 +48,22 @@ class Tcb:
     """One connection's numbers, queues and deadlines."""
 
     __slots__ = (
-        "acks_now", "application_mss_bytes", "challenges", "challenges_since_ns", "close_pending",
-        "congestion", "counters", "deadline_delayed_ack_ns", "deadline_fin_wait_2_ns",
-        "deadline_persist_ns", "deadline_probe_ns", "deadline_rack_ns",
-        "deadline_retransmit_ns", "deadline_time_wait_ns", "dsack", "dup_acks",
-        "ece_pending", "ecn", "error", "fast_path", "fin_received", "flight", "gso_bytes", "inbox",
-        "inbox_bytes", "initial_cwnd_segments", "irs", "irs_known", "iss", "keepalive", "keepalive_count",
-        "keepalive_idle_ns", "keepalive_interval_ns", "keepalive_probes", "keepalive_sent_ns",
-        "last_ack_sent", "last_received_ns", "last_sent_ns", "listening_remote", "local", "max_snd_wnd",
-        "missing_fin", "mss_bytes", "nodelay", "now_ns", "opened_actively",
-        "ordered_by_recency", "out_of_order", "path_mtu_bytes", "peer_mss_bytes", "persist_backoff",
-        "profile", "progress_ns", "pushed_seq", "r1_reported", "rack", "rcv_adv", "rcv_mss_bytes", "rcv_nxt",
-        "rcv_up", "rcv_wscale", "reader_gone", "receive_buffer_bytes", "recovery", "remote", "reopened",
-        "replies", "reports", "rtt", "sack_ok", "send_buffer_bytes", "sends_cwr", "snd_fin", "snd_nxt",
-        "snd_una", "snd_up", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "soft_error", "state",
-        "syn_options", "taken", "timestamps_ok", "ts_offset_ms", "ts_recent", "ts_recent_ns",
-        "unacked_text_bytes", "unsent", "unsent_bytes", "user_timeout_ns",
+        "acks_now", "announces_user_timeout", "application_mss_bytes", "challenges", "challenges_since_ns",
+        "close_pending", "congestion", "counters", "deadline_delayed_ack_ns", "deadline_fin_wait_2_ns",
+        "deadline_persist_ns", "deadline_probe_ns", "deadline_rack_ns", "deadline_retransmit_ns",
+        "deadline_time_wait_ns", "dsack", "dup_acks", "ece_pending", "ecn", "error", "fast_path",
+        "fin_received", "flight", "gso_bytes", "inbox", "inbox_bytes", "initial_cwnd_segments", "irs",
+        "irs_known", "iss", "keepalive", "keepalive_count", "keepalive_idle_ns", "keepalive_interval_ns",
+        "keepalive_probes", "keepalive_sent_ns", "last_ack_sent", "last_received_ns", "last_sent_ns",
+        "listening_remote", "local", "max_snd_wnd", "missing_fin", "mss_bytes", "nodelay", "now_ns",
+        "opened_actively", "ordered_by_recency", "out_of_order", "path_mtu_bytes", "peer_mss_bytes",
+        "persist_backoff", "profile", "progress_ns", "pushed_seq", "r1_reported", "rack", "rcv_adv",
+        "rcv_mss_bytes", "rcv_nxt", "rcv_up", "rcv_wscale", "reader_gone", "receive_buffer_bytes",
+        "recovery", "remote", "reopened", "replies", "reports", "rtt", "sack_ok", "send_buffer_bytes",
+        "sends_cwr", "snd_fin", "snd_nxt", "snd_una", "snd_up", "snd_wl1", "snd_wl2", "snd_wnd",
+        "snd_wscale", "soft_error", "state", "syn_options", "taken", "tells_soft_errors", "timestamps_ok",
+        "ts_offset_ms", "ts_recent", "ts_recent_ns", "unacked_text_bytes", "unsent", "unsent_bytes",
+        "user_timeout_ns",
     )  # fmt: skip
 
     def __init__(self, local: Endpoint, remote: Endpoint | None, iss: int, profile: Profile, ts_offset_ms: int) -> None:
@@ -134,6 +134,8 @@ class Tcb:
         self.syn_options: Options = NO_OPTIONS
         self.ecn = False
         self.ece_pending = False
+        self.announces_user_timeout = False
+        self.tells_soft_errors = True
         self.sends_cwr = False
 
     def _set_timers(self, profile: Profile) -> None:

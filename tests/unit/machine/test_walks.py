@@ -1,6 +1,7 @@
 """The canonical walks through the life cycle, each by segments and calls alone (RFC 9293 §3.5, §3.6, §3.10)."""
 
 import pytest
+from tests.endpoint_kit import IRS, ISS, MS, PLAIN, SECOND, Bench
 
 from tcpscope.machine.calls import CallError
 from tcpscope.machine.connection import Connection
@@ -10,7 +11,6 @@ from tcpscope.model.address import Endpoint
 from tcpscope.model.segment import ACK, FIN, PSH, RST, SYN
 from tcpscope.model.state import State
 from tcpscope.stack.network import Link, Network
-from tests.endpoint_kit import IRS, ISS, MS, PLAIN, SECOND, Bench
 
 S = State
 A, B = Endpoint("192.0.2.1", 1000), Endpoint("192.0.2.2", 80)
