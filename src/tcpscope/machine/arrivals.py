@@ -11,7 +11,7 @@ from tcpscope.machine.acknowledgement import take_ack
 from tcpscope.machine.classify import classify
 from tcpscope.machine.moves import answer, challenge, fail, opening_guard, take
 from tcpscope.machine.sequence import HALF, MASK
-from tcpscope.machine.tcb import ISS_STEP, Tcb
+from tcpscope.machine.tcb import ISS_STEP, Incarnation, Tcb
 from tcpscope.model.event import Event, Guard
 from tcpscope.model.segment import ACK, FIN, RST, SYN, URG, Segment
 from tcpscope.model.state import State
@@ -306,7 +306,7 @@ def _reset(tcb: Tcb) -> None:
 
 def _reopen(tcb: Tcb, segment: Segment) -> None:
     """Start a new incarnation out of TIME-WAIT (MAY-2): its ISS lies above everything the old one used."""
-    former = (tcb.snd_nxt, tcb.rcv_nxt, tcb.ts_recent)
+    former = Incarnation.of(tcb)
     take(tcb, Event.SYN_REOPENS)
     tcb.begin_again((tcb.snd_nxt + ISS_STEP) & MASK)
     tcb.reopened = former

@@ -100,6 +100,8 @@ def _enter_fin_wait_2(tcb: Tcb, row: Row) -> None:
 
 def _enter_time_wait(tcb: Tcb, row: Row) -> None:
     flush(tcb)
+    if tcb.reopened is not None:
+        tcb.reopened.restore(tcb)
     tcb.deadline_time_wait_ns = tcb.now_ns + 2 * tcb.profile.msl_ns
 
 

@@ -44,6 +44,33 @@ class OutOfOrder(NamedTuple):
     pieces: list[bytes | bytearray | memoryview]
 
 
+class Incarnation(NamedTuple):
+    """What TIME-WAIT held, to go back to when the SYN that reopened it was an old duplicate (MAY-2)."""
+
+    snd_nxt: int
+    rcv_nxt: int
+    rcv_adv: int
+    rcv_wscale: int
+    ts_recent: int
+    ts_recent_ns: int
+    timestamps_ok: bool
+
+    @classmethod
+    def of(cls, tcb: Tcb) -> Incarnation:
+        """Remember a block."""
+        return cls(*(getattr(tcb, name) for name in cls._fields))
+
+    def restore(self, tcb: Tcb) -> None:
+        """Put it back: everything was sent, acknowledged and received."""
+        for name, value in zip(self._fields, self, strict=True):
+            setattr(tcb, name, value)
+        tcb.snd_una = tcb.snd_nxt
+        tcb.last_ack_sent = tcb.rcv_nxt
+        tcb.snd_fin = (tcb.snd_nxt - 1) & 0xFFFFFFFF
+        tcb.fin_received = tcb.irs_known = True
+        tcb.reopened = None
+
+
 class Tcb:
     """One connection's numbers, queues and deadlines."""
 
@@ -73,7 +100,7 @@ class Tcb:
         self.profile = profile
         self.now_ns = 0
         self.opened_actively = False  # MUST-11
-        self.reopened: tuple[int, int, int] | None = None  # SND.NXT, RCV.NXT, ts_recent of the incarnation before
+        self.reopened: Incarnation | None = None  # what TIME-WAIT held before a SYN reopened it
         self._forget_sending(iss)
         self._forget_receiving()
         self._set_options(profile, ts_offset_ms)
