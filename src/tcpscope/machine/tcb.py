@@ -47,6 +47,8 @@ class OutOfOrder(NamedTuple):
 class Incarnation(NamedTuple):
     """What TIME-WAIT held, to go back to when the SYN that reopened it was an old duplicate (MAY-2)."""
 
+    iss: int
+    irs: int
     snd_nxt: int
     rcv_nxt: int
     rcv_adv: int

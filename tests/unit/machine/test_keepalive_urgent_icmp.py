@@ -1,6 +1,7 @@
 """Keepalive (RFC 9293 §3.8.4), urgent text (§3.8.5), ICMP errors (§3.9.2.2), MSS (§3.7.1), ISN (§3.4.1)."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from tests.endpoint_kit import PLAIN, REMOTE, SECOND, Bench
@@ -202,7 +203,7 @@ def test_isn_cannot_be_worked_out_without_the_secret():
     local = Endpoint("192.0.2.1", 80)
     ports = [Endpoint("192.0.2.2", port) for port in range(1000)]
     steps = set()
-    for one, other in zip(ports, ports[1:], strict=False):
+    for one, other in pairwise(ports):
         two = [initial_sequence_number(b"secret", local, remote, 0) for remote in (one, other)]
         steps.add((two[1] - two[0]) & 0xFFFFFFFF)
     assert len(steps) > 990  # no step leads from one connection to the next

@@ -25,9 +25,12 @@ def times(bench: Bench, duration_ns: int) -> list[int]:
 
 def loaded(options: Options = MSS, profile=PLAIN, segments: int = 10) -> Bench:
     """A sender with ``segments`` full segments in flight."""
-    bench = Bench(profile).established(options)
+    bench = Bench(profile).syn_sent()
+    bench.now_ns += 100 * MS
+    bench.got(SYN | ACK, options=options)
     bench.got(ACK, wnd=65535)
     sent = bench.call("send", bytes(range(256)) * 250)[:segments]
+    bench.now_ns += 100 * MS
     assert [len(segment.payload) for segment in sent] == [1000] * segments
     bench.first = sent[0].seq
     return bench
