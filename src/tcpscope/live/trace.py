@@ -21,7 +21,7 @@ from tcpscope.model.errors import NotPermitted, TcpscopeError, Unsupported
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
-TIERS = ("A", "B", "C")
+TIERS = ("A", "C")
 
 
 class Source(Protocol):
@@ -170,4 +170,10 @@ def _open_bpf(netns: int | None, details: bool) -> Source:
     return BpfSource(netns, details)
 
 
-OPENERS: dict[str, Opener] = {"A": _open_bpf}
+def _open_polling(netns: int | None, details: bool) -> Source:
+    from tcpscope.live.trace_poll import PollSource
+
+    return PollSource(netns, details)
+
+
+OPENERS: dict[str, Opener] = {"A": _open_bpf, "C": _open_polling}

@@ -91,7 +91,7 @@ def _read_all(fd: int) -> bytes:
 
 def _kernel_key(btf_path: str) -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             boot = file.read().strip()
         size = os.stat(btf_path).st_size
     except OSError as error:
@@ -114,7 +114,7 @@ def _read_cache(path: str, directory: str) -> Layout | None:
     if not is_root_only(directory):
         return None
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return parse_flat_json(file.read())
     except (OSError, ValueError):
         return None
