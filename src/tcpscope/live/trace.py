@@ -21,7 +21,7 @@ from tcpscope.model.errors import NotPermitted, TcpscopeError, Unsupported
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
-TIERS = ("A", "C")
+TIERS = ("A", "B", "C")
 
 
 class Source(Protocol):
@@ -176,4 +176,10 @@ def _open_polling(netns: int | None, details: bool) -> Source:
     return PollSource(netns, details)
 
 
-OPENERS: dict[str, Opener] = {"A": _open_bpf, "C": _open_polling}
+def _open_perf(netns: int | None, details: bool) -> Source:
+    from tcpscope.live.trace_perf import PerfSource
+
+    return PerfSource(netns, details)
+
+
+OPENERS: dict[str, Opener] = {"A": _open_bpf, "B": _open_perf, "C": _open_polling}

@@ -26,7 +26,10 @@ class BpfSource:
         self._tracer = TcpTracer(netns, details)
         self.missing = self._tracer.missing
         self._story = Story(
-            OwnerTable(netns or 0), self._tracer.reasons, time.time_ns() - time.monotonic_ns(), source="bpf"
+            OwnerTable(netns or 0),
+            self._tracer.reasons,
+            time.time_ns() - time.monotonic_ns(),
+            sees_requests=not any("SYN_RECEIVED" in clause for clause in self.missing),
         )
         self._tally = Tally()
         self._was_busy = False

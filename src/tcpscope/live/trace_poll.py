@@ -221,7 +221,7 @@ class PollSource:
 
     def _look(self) -> list[Transition]:
         start = time.monotonic()
-        listing = read_listing(udp=False)
+        listing = read_listing(udp=0)
         if hasattr(self, "_channel"):
             self._hear()
         moves = self._comparison.look(listing.rows(), self._destroyed, time.monotonic_ns() + self._epoch_ns)

@@ -84,7 +84,8 @@ class Story:
     """Feed it kernel events in the order of the ring; take transitions.
 
     ``owner_of(inode)`` names the holder of a socket or ``None``; ``reasons`` spells reset reasons; ``epoch_ns`` is
-    added to the kernel's monotonic clock; ``source`` goes into every transition.
+    added to the kernel's monotonic clock; ``source`` goes into every transition. Without ``sees_requests`` a handshake
+    is told when it completes.
     """
 
     def __init__(
@@ -93,11 +94,13 @@ class Story:
         reasons: dict[int, str] | None = None,
         epoch_ns: int = 0,
         source: str = "bpf",
+        sees_requests: bool = True,
     ) -> None:
         self._owner_of = owner_of
         self._reasons = reasons or {}
         self._epoch_ns = epoch_ns
         self._source = source
+        self._sees_requests = sees_requests
         self._sockets: dict[int, Life] = {}
         self._requests: dict[int, Life] = {}
         self._handshakes: dict[Key, Life] = {}
@@ -202,7 +205,8 @@ class Story:
             life.since_ns, life.owner = request.since_ns, request.owner
             return
         cause = "seen at the last ACK only: SYN cookie, Fast Open, or begun before this trace"
-        self._out.append(self._move(event, life, LISTEN, SYN_RECEIVED, (Event.SYN, cause)))
+        deduced = Event.SYN, cause if self._sees_requests else ""
+        self._out.append(self._move(event, life, LISTEN, SYN_RECEIVED, deduced)._replace(in_state_ns=None))
 
     def _on_closed(self, event: KernelEvent, life: Life, before: State) -> None:
         self._sockets.pop(event.address, None)
@@ -373,9 +377,11 @@ class Story:
             life.sent_reason, life.sent_ns = reason, event.t_ns
 
     def _on_reset_received(self, event: KernelEvent) -> None:
-        state = _STATES[min(event.before, 13)]
-        if state is not None and state is not CLOSED:
-            self._life(event, state).received_ns = event.t_ns
+        life, state = self._sockets.get(event.address), _STATES[min(event.before, 13)]
+        if life is None and state is not None and state is not CLOSED:
+            life = self._life(event, state)
+        if life is not None:
+            life.received_ns = event.t_ns
 
     def _on_retransmitted(self, event: KernelEvent) -> None:
         state = _STATES[min(event.before, 13)]

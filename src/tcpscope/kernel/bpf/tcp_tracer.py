@@ -109,14 +109,11 @@ class TcpTracer:
     """
 
     def __init__(self, netns: int | None, details: bool = False, layout: Layout | None = None) -> None:
-        self._layout = read_layout("trace", NAMES) if layout is None else layout
         self._fds: list[int] = []
         self._ring: RingBuffer | None = None
         self.missing: list[str] = []
-        #: Value of ``detail`` in :data:`RESET_SENT` records -> the kernel's name of the reason.
-        self.reasons = {self._layout[_REASON + name]: name for name in _REASONS}
         try:
-            self._open(netns, details)
+            self._open(netns, details, layout)
         except BaseException:
             self.close()
             raise
@@ -146,10 +143,14 @@ class TcpTracer:
         while self._fds:
             os.close(self._fds.pop())
 
-    def _open(self, netns: int | None, details: bool) -> None:
+    def _open(self, netns: int | None, details: bool, layout: Layout | None) -> None:
+        # Why first: without privilege the refusal comes here, before a tenth of a second goes into BTF
         ring_fd = bpf.create_map(bpf.RING_BUFFER_MAP, 0, 0, RING_BYTES, "tcpscope_ring")
         self._ring = RingBuffer(ring_fd, RING_BYTES, RECORD_BYTES)
         self._lost_fd = self._keep(bpf.create_map(bpf.ARRAY_MAP, 4, 8, 1, "tcpscope_lost"))
+        self._layout = read_layout("trace", NAMES) if layout is None else layout
+        #: Value of ``detail`` in :data:`RESET_SENT` records -> the kernel's name of the reason.
+        self.reasons = {self._layout[_REASON + name]: name for name in _REASONS}
         programs = _Programs(self._layout, ring_fd, self._lost_fd, netns)
         # Why: optional ones first, so that a socket's birth is never seen without what belongs to it
         for option in OPTIONS:

@@ -1,0 +1,224 @@
+"""Tier B of ``trace``: the same tracepoints as tier A, through perf rings.
+
+perf tells less than BPF: no namespace, no inode, of a timer only its address. So it sees every namespace of the host;
+mini-sockets are tied to connections by what happened on the same processor right before; whether one is in FIN_WAIT_2
+or already in TIME_WAIT is looked up with sock_diag (own namespace) and marked ``inferred``; handshakes are seen when
+they complete; holders are known only where a call of theirs made a move.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from tcpscope.kernel import perf, tracefs
+from tcpscope.kernel.bpf import tcp_tracer as kinds
+from tcpscope.kernel.bpf.layout import ABSENT, read_symbols
+from tcpscope.live.trace_record import KernelEvent
+from tcpscope.live.trace_story import Story
+from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.state import State
+from tcpscope.model.transition import Transition
+
+_IPPROTO_TCP, _AF_INET = 6, 2
+_CLOSE, _FIN_WAIT_2, _TIME_WAIT, _CLOSING = 7, 5, 6, 11
+#: A mini-socket's timer and its full socket's last state change are this close, on one processor.
+_TOGETHER_NS = 200_000
+_LOOK_S = 0.25
+_LIMIT = 1 << 16
+
+_ESSENTIAL = "sock/inet_sock_set_state"
+_OPTIONAL = ("tcp/tcp_send_reset", "tcp/tcp_receive_reset", "tcp/tcp_retransmit_skb")
+_TIMERS = ("timer/timer_start", "timer/timer_expire_entry")
+MISSING = (
+    "handshakes that fail (SYN_RECEIVED is seen when it completes)",
+    "mini-sockets that end before their timer",
+    "holders of sockets that made no call",
+)
+
+Key = tuple[int, int, bytes, bytes]
+
+
+class Decoder:
+    """Turns samples into kernel events; remembers which mini-socket's timer belongs to which connection."""
+
+    def __init__(self, formats: dict[str, tracefs.Format], names: dict[int, bytes] | None = None) -> None:
+        self._formats = {found.id: (name, found.fields) for name, found in formats.items()}
+        self._comms: dict[int, bytes] = names if names is not None else {}
+        self._timer_on: dict[int, tuple[int, int]] = {}  # processor -> (timer, time) of a mini-socket just begun
+        self._minis: dict[int, KernelEvent] = {}
+
+    def decode(self, samples: Iterable[perf.Sample]) -> Iterator[KernelEvent]:
+        """Decode samples in the order of their time."""
+        for sample in samples:
+            name, fields = self._formats.get(int.from_bytes(sample.raw[:2], "little"), ("", {}))
+            if name == _ESSENTIAL:
+                yield from self._on_state(sample, fields)
+            elif name == "timer/timer_start":
+                self._timer_on[sample.cpu] = _number(sample.raw, fields["timer"]), sample.t_ns
+            elif name == "timer/timer_expire_entry":
+                yield from self._on_expired(sample, fields)
+            elif name:
+                yield from self._on_reset(name, sample, fields)
+
+    def waiting(self) -> dict[Key, KernelEvent]:
+        """Return the mini-sockets in FIN_WAIT_2, by ports and addresses."""
+        return {
+            (event.local_port, event.remote_port, event.local, event.remote): event
+            for event in self._minis.values()
+            if event.after == _FIN_WAIT_2
+        }
+
+    def note_time_wait(self, event: KernelEvent, now_ns: int) -> KernelEvent:
+        """A look has shown that this mini-socket is in TIME_WAIT by now."""
+        found = event._replace(kind=kinds.MINI_SEGMENT, after=_TIME_WAIT, t_ns=now_ns)
+        self._minis[event.address] = found
+        return found
+
+    def _on_state(self, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> Iterator[KernelEvent]:
+        raw = sample.raw
+        if _number(raw, fields["protocol"]) != _IPPROTO_TCP:
+            return
+        event = self._event(sample, fields, kinds.STATE)
+        event = event._replace(before=_number(raw, fields["oldstate"]), after=_number(raw, fields["newstate"]))
+        if event.after == _CLOSE and event.before in (_FIN_WAIT_2, _CLOSING):
+            timer, began_ns = self._timer_on.pop(sample.cpu, (0, 0))
+            if timer and sample.t_ns - began_ns < _TOGETHER_NS:
+                # Why FIN_WAIT_2: a mini-socket is at least that; a look tells whether its FIN has come
+                state = _TIME_WAIT if event.before == _CLOSING else _FIN_WAIT_2
+                mini = event._replace(kind=kinds.MINI_STARTED, address=timer, after=state, error=0)
+                if len(self._minis) >= _LIMIT:
+                    self._minis.pop(next(iter(self._minis)))
+                self._minis[timer] = mini
+                yield mini
+        yield event
+
+    def _on_expired(self, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> Iterator[KernelEvent]:
+        mini = self._minis.pop(_number(sample.raw, fields["timer"]), None)
+        if mini is not None:
+            yield mini._replace(kind=kinds.MINI_EXPIRED, t_ns=sample.t_ns)
+
+    def _on_reset(self, name: str, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> Iterator[KernelEvent]:
+        kind = {
+            "tcp/tcp_send_reset": kinds.RESET_SENT,
+            "tcp/tcp_receive_reset": kinds.RESET_RECEIVED,
+            "tcp/tcp_retransmit_skb": kinds.RETRANSMITTED,
+        }[name]
+        event = self._event(sample, fields, kind) if "sport" in fields else self._bare(sample, fields, kind)
+        state = _number(sample.raw, fields["state"]) if "state" in fields else 0
+        detail = _number(sample.raw, fields["reason"]) if "reason" in fields else 0
+        if event.address:
+            yield event._replace(before=state, after=state, detail=detail)
+
+    def _event(self, sample: perf.Sample, fields: dict[str, tuple[int, int]], kind: int) -> KernelEvent:
+        raw = sample.raw
+        family = _number(raw, fields["family"])
+        suffix = "" if family == _AF_INET else "_v6"
+        ends = [
+            raw[at : at + size].ljust(16, b"\0") for at, size in (fields[f"saddr{suffix}"], fields[f"daddr{suffix}"])
+        ]
+        return self._bare(sample, fields, kind)._replace(
+            family=family,
+            local_port=_number(raw, fields["sport"]),
+            remote_port=_number(raw, fields["dport"]),
+            local=ends[0],
+            remote=ends[1],
+        )
+
+    def _bare(self, sample: perf.Sample, fields: dict[str, tuple[int, int]], kind: int) -> KernelEvent:
+        address = _number(sample.raw, fields["skaddr"]) if "skaddr" in fields else 0
+        comm = self._comm(sample.pid)
+        return KernelEvent(
+            sample.t_ns, address, 0, 0, sample.pid, kind, 0, 0, _AF_INET, 0, 0, bytes(16), bytes(16), 0, 0, comm
+        )
+
+    def _comm(self, pid: int) -> bytes:
+        name = self._comms.get(pid)
+        if name is None:
+            from tcpscope.kernel.processes import read_name
+
+            if len(self._comms) >= _LIMIT:
+                self._comms.clear()
+            name = self._comms[pid] = read_name(pid).encode("utf-8", "replace") if pid else b"swapper"
+        return name
+
+
+class PerfSource:
+    """Transitions of every namespace from perf. Raises :class:`NotPermitted` or :class:`Unsupported`."""
+
+    tells_namespaces = False
+
+    def __init__(self, netns: int | None, details: bool = False) -> None:
+        self.missing = list(MISSING)
+        root = tracefs.open_tracefs()
+        try:
+            formats = {_ESSENTIAL: tracefs.read_format(root, _ESSENTIAL)}
+            wanted = [name for name in _OPTIONAL if details or not name.endswith("retransmit_skb")]
+            for name in (*wanted, *_TIMERS):
+                try:
+                    formats[name] = tracefs.read_format(root, name)
+                except TcpscopeError as error:
+                    self.missing.append(str(error))
+        finally:
+            os.close(root)
+        function = read_symbols(["tw_timer_handler"])["tw_timer_handler"]
+        if function == ABSENT:
+            self.missing.append("TIME_WAIT (kallsyms hides the kernel's addresses: kernel.kptr_restrict)")
+            formats = {name: found for name, found in formats.items() if name not in _TIMERS}
+        filters = {name: f"function == {function:#x}" if name in _TIMERS else "" for name in formats}
+        self._rings = perf.PerfRings([perf.Tracepoint(found.id, filters[name]) for name, found in formats.items()])
+        reset = formats.get("tcp/tcp_send_reset")
+        reasons = reset.symbols("reason") if reset is not None else {}
+        self._decoder = Decoder(formats)
+        epoch_ns = time.time_ns() - time.monotonic_ns()
+        self._story = Story(reasons=reasons, epoch_ns=epoch_ns, source="perf", sees_requests=False)
+        self._next_look = 0.0
+
+    def read(self, timeout_s: float) -> list[Transition]:
+        """Wait for records, tell their story."""
+        waiting = self._decoder.waiting()
+        if self._story.is_holding:
+            timeout_s = min(timeout_s, 0.005)
+        elif waiting:
+            timeout_s = min(timeout_s, _LOOK_S)
+        self._story.feed(self._decoder.decode(self._rings.read(timeout_s)))
+        if waiting and time.monotonic() >= self._next_look:
+            self._story.feed(self._look(waiting))
+        return [_honest(move) for move in self._story.take(time.monotonic_ns())]
+
+    def flush(self) -> list[Transition]:
+        """Return what is still held back."""
+        self._story.feed(self._look(self._decoder.waiting()))
+        return [_honest(move) for move in self._story.take()]
+
+    def read_lost(self) -> int:
+        """Return how many records the kernel says it lost."""
+        return self._rings.lost
+
+    def close(self) -> None:
+        """Stop the events."""
+        self._rings.close()
+
+    def _look(self, waiting: dict[Key, KernelEvent]) -> Iterator[KernelEvent]:
+        """Ask sock_diag which of the mini-sockets have had their FIN."""
+        from tcpscope.live.listing import read_listing
+
+        start = time.monotonic()
+        for row in read_listing(tcp=1 << _TIME_WAIT, udp=0).rows() if waiting else ():
+            event = waiting.get((row[5], row[6], row[7], row[8]))
+            if event is not None:
+                yield self._decoder.note_time_wait(event, time.monotonic_ns())
+        self._next_look = time.monotonic() + max(_LOOK_S, 10 * (time.monotonic() - start))
+
+
+def _honest(move: Transition) -> Transition:
+    """Mark what a look found, not a record: the FIN came somewhere between the state's begin and the look."""
+    if move.before is not State.FIN_WAIT_2 or move.after is not State.TIME_WAIT:
+        return move
+    earliest = None if move.in_state_ns is None else move.when_ns - move.in_state_ns
+    return move._replace(certainty="inferred", earliest_ns=earliest, latest_ns=move.when_ns, source="poll")
+
+
+def _number(raw: bytes, place: tuple[int, int]) -> int:
+    return int.from_bytes(raw[place[0] : place[0] + place[1]], "little")
