@@ -82,8 +82,8 @@ class Feed:
     def read_transitions(self, timeout_s: float) -> list[Transition]:
         """Return the transitions since the last call; wait at most ``timeout_s`` for the first one.
 
-        Ordered by time within one call; a move that waited for its explanation may be up to 5 ms older than the last
-        of the call before.
+        Ordered by time within one call; a move that waited for its explanation may be older than the last of the
+        call before (50 ms at most; a connect() without a port yet, 1 s).
         """
         deadline = time.monotonic() + timeout_s
         while True:

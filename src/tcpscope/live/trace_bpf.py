@@ -8,13 +8,14 @@ from tcpscope.kernel.bpf.ring_buffer import HEAD_BYTES
 from tcpscope.kernel.bpf.tcp_tracer import RECORD_BYTES, TcpTracer
 from tcpscope.live.trace_owners import OwnerTable
 from tcpscope.live.trace_record import iter_events
-from tcpscope.live.trace_story import HOLD_NS, Story
+from tcpscope.live.trace_story import Story
 from tcpscope.live.trace_tally import Tally
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
 _BUSY_BYTES = 4096
 _BATCH_S = 0.01
+_HOLD_S = 0.02  # how often to look whether what is held back may go
 
 
 class BpfSource:
@@ -37,7 +38,7 @@ class BpfSource:
     def read(self, timeout_s: float) -> list[Transition]:
         """Wait for records, tell their story; what waits for an explanation is waited for shortly."""
         holds = self._story.is_holding
-        stretch = self._read(min(timeout_s, HOLD_NS / 1e9) if holds else timeout_s)
+        stretch = self._read(min(timeout_s, _HOLD_S) if holds else timeout_s)
         self._story.feed(iter_events(stretch))
         return self._story.take(time.monotonic_ns())
 

@@ -179,7 +179,7 @@ class PerfSource:
         """Wait for records, tell their story."""
         waiting = self._decoder.waiting()
         if self._story.is_holding:
-            timeout_s = min(timeout_s, 0.005)
+            timeout_s = min(timeout_s, 0.02)
         elif waiting:
             timeout_s = min(timeout_s, _LOOK_S)
         self._story.feed(self._decoder.decode(self._rings.read(timeout_s)))

@@ -8,7 +8,8 @@ socket, a mini-socket for TIME-WAIT (and an orphan's FIN-WAIT-2). The story join
 * mini-socket in FIN-WAIT-2 that took a FIN -> TIME_WAIT; its timer -> CLOSED.
 
 Some facts come a few microseconds after the move they explain (the local port of ``connect()``, the reason of a
-reset, whether a stopped timer starts again): such a move is held back until they come, at most :data:`HOLD_NS`.
+reset, whether a stopped timer starts again): such a move is held back until they come, at most as long as
+:data:`HOLD_NS` says.
 Nothing is invented: what no record told is not there, or marked ``inferred``. Memory is bounded by :data:`LIMIT`.
 """
 
@@ -28,8 +29,9 @@ from tcpscope.model.socket import Owner
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
-#: How long a move waits for the record that explains it. They follow within microseconds on the same processor.
-HOLD_NS = 5_000_000
+#: How long a move waits for the record that explains it, by what it waits for. They follow within microseconds on the
+#: same processor, unless the program that calls is put aside in between.
+HOLD_NS = {"port": 1_000_000_000, "reset": 50_000_000, "mini": 20_000_000, "request": 20_000_000}
 #: How many objects of a kind are remembered; beyond, the oldest are forgotten (and their time in state with them).
 LIMIT = 1 << 18
 
@@ -142,12 +144,10 @@ class Story:
 
         ``now_ns`` is on the kernel's monotonic clock.
         """
-        limit = None if now_ns is None else now_ns + self._epoch_ns - HOLD_NS
-        while self._held:
-            name = next(iter(self._held))
-            if limit is not None and self._held[name].when_ns > limit:
-                break
-            self._release(name)
+        limit = None if now_ns is None else now_ns + self._epoch_ns
+        for name, move in list(self._held.items()):
+            if limit is None or move.when_ns + HOLD_NS[name[0]] < limit:
+                self._release(name)
         for table in (self._sockets, self._requests, self._handshakes, self._minis, self._newborn, self._listeners):
             _forget_oldest(table)
         ready, self._out = self._out, []

@@ -50,18 +50,25 @@ def test_perf_attributes_have_their_golden_layout():
 def make_state(before, after, sport=40000, timer=None):
     raw = bytearray(72)
     struct.pack_into("<H", raw, 0, 5)
-    struct.pack_into("<QiiHHHH4s4s16s16s", raw, 8, 0xAA, before, after, sport, 80, 2, 6, b"\x0a\0\0\x01", b"\x0a\0\0\x02", bytes(16), bytes(16))  # fmt: skip # noqa: E501
+    struct.pack_into("<QiiHHHH", raw, 8, 0xAA, before, after, sport, 80, 2, 6)
+    raw[32:40] = b"\x0a\0\0\x01\x0a\0\0\x02"
     return bytes(raw)
 
 
-STATE = tracefs.Format(
-    5,
-    {
-        "skaddr": (8, 8), "oldstate": (16, 4), "newstate": (20, 4), "sport": (24, 2), "dport": (26, 2),
-        "family": (28, 2), "protocol": (30, 2), "saddr": (32, 4), "daddr": (36, 4), "saddr_v6": (40, 16), "daddr_v6": (56, 16),
-    },
-    "",
-)  # fmt: skip
+PLACES = {
+    "skaddr": (8, 8),
+    "oldstate": (16, 4),
+    "newstate": (20, 4),
+    "sport": (24, 2),
+    "dport": (26, 2),
+    "family": (28, 2),
+    "protocol": (30, 2),
+    "saddr": (32, 4),
+    "daddr": (36, 4),
+    "saddr_v6": (40, 16),
+    "daddr_v6": (56, 16),
+}
+STATE = tracefs.Format(5, PLACES, "")
 START = tracefs.Format(6, {"timer": (8, 8)}, "")
 
 

@@ -145,7 +145,7 @@ def test_held_end_without_explanation_is_told_open_after_a_while():
     paper = Paper()
     paper.state(1, ESTAB, CLOSE)
     story.feed(iter_events(paper.stretch()))
-    (move,) = story.take(paper.now_ns + trace_story.HOLD_NS + 1)
+    (move,) = story.take(paper.now_ns + trace_story.HOLD_NS["reset"] + 1)
     assert (move.after, move.event) == (S.CLOSED, None)
 
 
