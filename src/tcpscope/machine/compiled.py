@@ -12,7 +12,11 @@ from __future__ import annotations
 
 from tcpscope.machine.lifecycle import find_row
 from tcpscope.model.event import Event, Guard
+from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STATES = 12  #: one more than the highest state number
 EVENTS = len(Event)
@@ -174,3 +178,7 @@ def _text_and_fin(flags: int, seq: int, text_bytes: int, rcv_nxt: int, rcv_wnd: 
     if flags & _FIN and (rcv_nxt - seq) & _M < _HALF and end < rcv_wnd:
         return code | fin_event << 8 if code else fin_event
     return code
+
+
+#: The functions one text is made of, in the order of need.
+PARTS: tuple[Callable[..., int], ...] = (_is_acceptable, _text_and_fin, _classify_rest, classify_code)

@@ -20,8 +20,8 @@ NOT_TCP, SEGMENT, ICMP_SOFT, ICMP_HARD, ICMP_TOO_BIG, FRAGMENT, CUT = 0, 1, 2, 3
 
 
 def be32(data: Octets, at: int) -> int:
-    """Read 32 bits in network order."""
-    return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+    """Read 32 bits in network order, as :func:`~tcpscope.wire.view.be16` does."""
+    return data[at] * 0x1000000 + data[at + 1] * 0x10000 + data[at + 2] * 0x100 + data[at + 3]
 
 
 def read_frame(

@@ -68,7 +68,8 @@ class InterpretedEngine:
             self._see_unusual(data, start, captured, original, link, number, t)
             number += 1
         ledger.packets += len(chunk.offset)
-        ledger.note_times(chunk.t_ns)
+        if len(chunk.offset):
+            ledger.widen(min(chunk.t_ns), max(chunk.t_ns))
 
     def _see_unusual(
         self, data: bytes, start: int, captured: int, original: int, link: int, number: int, t: int

@@ -38,9 +38,12 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.flows)
 
-    def note_times(self, times: Iterable[int]) -> None:
+    def key_of(self, serial: int) -> bytes:
+        """Return addresses and ports of a connection, the lower end first."""
+        return bytes(self.keys[serial])
+
+    def widen(self, low: int, high: int) -> None:
         """Widen the span of the capture."""
-        low, high = min(times), max(times)
         self.first_ns = low if self.first_ns < 0 else min(self.first_ns, low)
         self.last_ns = max(self.last_ns, high)
 
@@ -48,7 +51,7 @@ class Ledger:
         """Return one connection's rows as lists: 32-bit words, 64-bit words, trouble, and its key."""
         f = [int(word) & step.M for word in self.flows[serial]]
         extra = [int(word) for word in self.extras[f[step.EXTRA]]]
-        return f, [int(word) for word in self.quads[serial]], extra, bytes(self.keys[serial])
+        return f, [int(word) for word in self.quads[serial]], extra, self.key_of(serial)
 
     def rows(self) -> Iterator[TransitionRow]:
         """Yield all transitions that stand, in the order in which the engine found them."""

@@ -71,6 +71,11 @@ B_SEEN, B_INFERRED, B_ASSUMED, B_RETRACTED = 0, 1, 2, 3
 #: Zeek's letters by their number; 0 ends a history, so the numbers start at 1.
 LETTERS = "?shadfrtgw"
 L_SYN, L_SYN_ACK, L_ACK, L_DATA, L_FIN, L_RESET, L_RETRANSMISSION, L_GAP, L_ZERO_WINDOW = range(1, 10)
+# what :func:`is_routine` wants to find
+ROUTINE_NUMBERS = HAS_NXT | HAS_RCV | HAS_ACKED
+ROUTINE_PEER = ROUTINE_NUMBERS | HAS_FIN | HAS_OOO
+ROUTINE_TEXT = ROUTINE_NUMBERS | 1 << (LETTERS_SHIFT + L_DATA)
+ROUTINE_ACK = ROUTINE_NUMBERS | 1 << (LETTERS_SHIFT + L_ACK)
 
 # a row of the log
 LOG_WHAT, LOG_PACKET, LOG_NS, LOG_EARLIEST, LOG_LATEST = range(5)
@@ -822,6 +827,60 @@ def start_flow(f: Ints, q: Ints, number: int, t: int, shared: int, incarnation: 
     q[LAST_NS + 1] = -1
 
 
+def is_routine(f: Ints, q: Ints, end: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int) -> int:
+    """Take in the segment that nearly every segment is, and say whether it was one.
+
+    In order, both ends ESTABLISHED and proved to be, no hole, no FIN, a new ACK or new text, inside the window:
+    exactly what :func:`observe` would do with it, only sooner; a test says so.
+    """
+    s = end * HALF_WORDS
+    r = HALF_WORDS - s
+    if flags & (FIN | SYN | RST | ACK) != ACK or f[s + STATE] != S_ESTABLISHED or f[r + STATE] != S_ESTABLISHED:
+        return 0
+    if f[s + PENDING_1] or f[r + PENDING_1] or f[SHARED] & SELF or not wnd:
+        return 0
+    bits = f[s + BITS]
+    peer_bits = f[r + BITS]
+    wanted = ROUTINE_TEXT if text else ROUTINE_ACK
+    if bits & (HAS_FIN | HAS_OOO) or bits & wanted != wanted or peer_bits & ROUTINE_PEER != ROUTINE_NUMBERS:
+        return 0
+    if (f[s + NXT] - seq) & M or (f[r + RCV] - seq) & M:
+        return 0
+    news = (ack - f[s + ACKED]) & M
+    if news >= HALFWAY or (f[r + NXT] - ack) & M >= HALFWAY or (f[s + RCV] - ack) & M >= HALFWAY:
+        return 0
+    if not news and not text and f[s + WINDOW_MSS] & 0xFFFF == wnd:
+        return 0
+    end_seq = (seq + text) & M
+    if peer_bits & HAS_EDGE and not 0 < (f[r + EDGE] - end_seq) & M < HALFWAY:
+        return 0
+    if bits & SENT_SYN and peer_bits & SENT_SYN:
+        scale = bits >> SCALE_SHIFT & 15 if bits & HAS_SCALE and peer_bits & HAS_SCALE else 0
+        edge = (ack + (wnd << scale)) & M
+        if not bits & HAS_EDGE or (edge - f[s + EDGE]) & M < HALFWAY:
+            f[s + EDGE] = edge
+            bits |= HAS_EDGE
+    if text:
+        if not bits & HAS_RTT:
+            f[s + RTT_SEQ] = end_seq
+            f[s + RTT_START_US] = (t - q[FIRST_NS]) // 1000 & 0x7FFFFFFF
+            bits |= HAS_RTT
+        f[s + NXT] = end_seq
+        f[r + RCV] = end_seq
+        q[TEXT_BYTES + end] += text
+    if peer_bits & HAS_RTT and (ack - f[r + RTT_SEQ]) & M < HALFWAY:
+        f[r + BITS] = peer_bits & ~HAS_RTT
+        rtt_us = ((t - q[FIRST_NS]) // 1000 - f[r + RTT_START_US]) & 0x7FFFFFFF
+        if f[r + RTT_MIN_US] == 0 or rtt_us < f[r + RTT_MIN_US]:
+            f[r + RTT_MIN_US] = rtt_us if rtt_us else 1
+    f[s + BITS] = bits
+    f[s + ACKED] = ack
+    f[s + PACKETS] += 1
+    f[s + WINDOW_MSS] = f[s + WINDOW_MSS] & ~0xFFFF | wnd
+    q[LAST_NS + end] = t
+    return 1
+
+
 #: The functions one text is made of, in the order of need.
 PARTS: tuple[Callable[..., int | None], ...] = (
     pack_what,
@@ -862,4 +921,5 @@ PARTS: tuple[Callable[..., int | None], ...] = (
     count_reset,
     observe,
     start_flow,
+    is_routine,
 )

@@ -35,7 +35,7 @@ def count_totals(ledger: Ledger, engine: str) -> Totals:
     segments = 0
     for serial in range(len(ledger)):
         f = ledger.flows[serial]
-        client, _ = client_end(f, ledger.keys[serial], ())
+        client, _ = client_end(f, ledger.key_of(serial), ())
         server = client if f[step.SHARED] & step.SELF else 1 - client
         pair = (f[client * step.HALF_WORDS + step.STATE], f[server * step.HALF_WORDS + step.STATE])
         pairs[pair] = pairs.get(pair, 0) + 1
