@@ -11,6 +11,7 @@ changes with the text it was made of; ``NUMBA_CACHE_DIR`` moves it.
 
 from __future__ import annotations
 
+import sys
 from types import FunctionType
 
 from tcpscope import extras
@@ -134,7 +135,15 @@ def run(
             return at
         start = offset[at]
         cut = start + captured[at]
-        what, version, ip, tcp, end = read_frame(data, start, captured[at], original[at], link[at])
+        what = 1
+        version = 4
+        ip = start + 14
+        tcp = start + 34
+        end = ip
+        if link[at] == 1 and cut >= start + 54 and be32(data, start + 12) & 0xFFFFFF00 == 0x08004500:
+            end = ip + be16(data, start + 16)  # Ethernet, IPv4 without options: what nearly every packet is
+        if end < start + 54 or data[start + 23] != 6 or be16(data, start + 20) & 0x3FFF:
+            what, version, ip, tcp, end = read_frame(data, start, captured[at], original[at], link[at])
         if what == 0 or what > 4:
             m[SKIPPED + what] += 1
             at += 1
@@ -164,7 +173,7 @@ def see_packet(
     ack = be32(data, tcp + 8)
     flags = data[tcp + 13] + 0
     wnd = be16(data, tcp + 14)
-    text = packet_end - tcp - (data[tcp + 12] >> 4) * 4
+    text = packet_end - tcp - (data[tcp + 12] // 16) * 4
     if text < 0:
         text = 0
     wscale = -1
@@ -251,11 +260,10 @@ def order_ipv6(data: Any, ip: int, sport: int, dport: int) -> int:
 
 
 def mix(low: int, high: int, ports: int) -> int:
-    """Spread a key over 63 bits (multiplications modulo 2**64)."""
-    number = low * 0x1E3779B97F4A7C15 + high * 0x3F58476D1CE4E5B9 + ports * 0x14D049BB133111EB
-    number ^= number >> 29
-    number *= 0x3F58476D1CE4E5B9
-    return (number ^ number >> 32) & 0x7FFFFFFFFFFFFFFF
+    """Spread a key over 62 bits. Why 32-bit halves: nothing may overflow, compilers take that for impossible."""
+    number = (low & M) * 0x2545F491 ^ (high & M) * 0x1E3779B1 ^ (ports & M) * 0x3C6EF35F
+    number = (number & M) * 0x27D4EB2F ^ number >> 31
+    return (number ^ number >> 29) & 0x3FFFFFFFFFFFFFFF
 
 
 def reserve(flows: Any, troubles: Any, m: Any, serial: int) -> None:
@@ -373,11 +381,60 @@ def build() -> tuple[Callable[..., int], Callable[..., None]]:
             "LOG_WORDS": step.LOG_WORDS,
         }  # fmt: skip
         for function in (*view.PARTS, *headers.PARTS, *machine.PARTS, *step.PARTS, *_LOOP):
-            is_entry = function in (run, rehash)
             twin = FunctionType(function.__code__, names, function.__name__)
-            names[function.__name__] = numba.njit(twin, cache=is_entry, nogil=True)
+            # Why _nrt: no function here allocates, and counting references to rows doubles the cost of a packet.
+            names[function.__name__] = _with_one_signature(
+                numba.njit(twin, cache=function in (run, rehash), nogil=True, _nrt=False, error_model="numpy"), numba
+            )
+        names |= _loads(numba)
         _built = names["run"], names["rehash"]
     return _built
+
+
+def _with_one_signature(dispatcher: Any, numba: Any) -> Any:
+    """Let all integers in a call be 64-bit. Why: numba compiles anew for each mix of widths and constants."""
+    unliteral, integer, int64 = numba.types.unliteral, numba.types.Integer, numba.types.int64
+    ask = dispatcher.get_call_template
+
+    def get_call_template(arguments: Any, keywords: Any) -> Any:
+        kinds = (unliteral(kind) for kind in arguments)
+        return ask(tuple(int64 if isinstance(kind, integer) else kind for kind in kinds), keywords)
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
+
+
+def _loads(numba: Any) -> dict[str, Any]:
+    """One load and a byte swap in place of the sums of :func:`~tcpscope.wire.view.be16` and ``be32``."""
+    from llvmlite import ir
+
+    def make(bits: int) -> Any:
+        @numba.extending.intrinsic  # type: ignore[untyped-decorator]
+        def load(typing_context: Any, data: Any, at: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                array = context.make_array(signature.args[0])(context, builder, arguments[0])
+                place = builder.gep(array.data, [arguments[1]])
+                number = builder.load(builder.bitcast(place, ir.IntType(bits).as_pointer()), align=1)
+                if sys.byteorder == "little":
+                    number = builder.bswap(number)
+                return builder.zext(number, ir.IntType(64))
+
+            return numba.types.int64(data, numba.types.int64), generate
+
+        return load
+
+    loads = {"load_16": make(16), "load_32": make(32)}
+
+    def be16(data: Any, at: int) -> int:
+        return load_16(data, at)  # type: ignore[name-defined, no-any-return]  # noqa: F821
+
+    def be32(data: Any, at: int) -> int:
+        return load_32(data, at)  # type: ignore[name-defined, no-any-return]  # noqa: F821
+
+    return {
+        function.__name__: numba.njit(FunctionType(function.__code__, loads, function.__name__), _nrt=False)
+        for function in (be16, be32)
+    }
 
 
 def _keep_on_disk(numba: Any) -> None:

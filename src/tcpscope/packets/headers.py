@@ -58,7 +58,7 @@ def read_icmp(data: Octets, at: int, cut: int, protocol: int) -> tuple[int, int,
     ip = at + 8
     if what == NOT_TCP or ip + 28 > cut:
         return NOT_TCP, 0, 0, 0, 0
-    version = data[ip] >> 4
+    version = data[ip] // 16
     if version == 4:
         _, _, _, transport, end, quoted, _, _, _ = locate_ipv4(data, ip, cut, cut, 0)
     elif version == 6:
@@ -73,7 +73,7 @@ def read_icmp(data: Octets, at: int, cut: int, protocol: int) -> tuple[int, int,
 def read_syn_options(data: Octets, tcp: int, cut: int) -> int:
     """Return window scale + 1 (0: none) and the maximum segment size << 8 (RFC 7323 §2.2, RFC 9293 §3.7.1)."""
     at = tcp + 20
-    end = tcp + (data[tcp + 12] >> 4) * 4
+    end = tcp + (data[tcp + 12] // 16) * 4
     if end > cut:
         end = cut
     found = 0

@@ -50,7 +50,7 @@ class Ledger:
     def flow(self, serial: int) -> tuple[list[int], list[int], list[int], bytes]:
         """Return one connection's rows as lists: 32-bit words, 64-bit words, trouble, and its key."""
         f = [int(word) & step.M for word in self.flows[serial]]
-        extra = [int(word) for word in self.extras[f[step.EXTRA]]]
+        extra = [int(word) & step.M for word in self.extras[f[step.EXTRA]]]
         return f, [int(word) for word in self.quads[serial]], extra, self.key_of(serial)
 
     def rows(self) -> Iterator[TransitionRow]:

@@ -238,7 +238,7 @@ def locate(
     if ip < 0 or (version and ip >= cut):
         return 5, start, 0, start, start, 0, -1, 0, tag
     if version < 0:
-        version = data[ip] >> 4
+        version = data[ip] // 16
     if version == 4 and (data[ip] >> 4) == 4:
         return locate_ipv4(data, ip, cut, start + original_len, tag)
     if version == 6 and (data[ip] >> 4) == 6:
