@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any
 
 import numba
 import numpy as np
 
+Rows = np.ndarray
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 NORMAL, SILENT, REFUSED, OPEN, RESET, HALF_CLOSED = range(6)
 _SHARES = (0.84, 0.05, 0.03, 0.02, 0.04, 0.02)
@@ -56,7 +56,7 @@ def write_flood(path: str, packets: int, *, seconds: float = 100.0, seed: int = 
 
 
 @numba.njit(cache=True)
-def _script(fate: Any, rounds: Any, start: Any, rows: Any, most: int, seed: int) -> int:
+def _script(fate: Rows, rounds: Rows, start: Rows, rows: Rows, most: int, seed: int) -> int:
     np.random.seed(seed)
     n = 0
     for c in range(len(fate)):
@@ -102,26 +102,26 @@ def _script(fate: Any, rounds: Any, start: Any, rows: Any, most: int, seed: int)
 
 
 @numba.njit(cache=True)
-def _put(rows: Any, n: int, t: int, c: int, way: int, flags: int, text: int, seq: int, ack: int) -> int:
+def _put(rows: Rows, n: int, t: int, c: int, way: int, flags: int, text: int, seq: int, ack: int) -> int:
     rows[n, 0], rows[n, 1], rows[n, 2], rows[n, 3] = t, c, way, flags
     rows[n, 4], rows[n, 5], rows[n, 6] = text, seq, ack
     return n + 1
 
 
 @numba.njit(cache=True)
-def _big(room: Any, at: int, value: int, octets: int) -> None:
+def _big(room: Rows, at: int, value: int, octets: int) -> None:
     for place in range(octets):
         room[at + place] = value >> 8 * (octets - 1 - place) & 255
 
 
 @numba.njit(cache=True)
-def _little(room: Any, at: int, value: int) -> None:
+def _little(room: Rows, at: int, value: int) -> None:
     for place in range(4):
         room[at + place] = value >> 8 * place & 255
 
 
 @numba.njit(cache=True)
-def _sum16(room: Any, at: int, octets: int) -> int:
+def _sum16(room: Rows, at: int, octets: int) -> int:
     total = 0
     for place in range(0, octets, 2):
         total += room[at + place] * 256 + room[at + place + 1]
@@ -136,7 +136,7 @@ def _fold(total: int) -> int:
 
 
 @numba.njit(cache=True)
-def _write(rows: Any, room: Any, snaplen: int, clients: int) -> int:
+def _write(rows: Rows, room: Rows, snaplen: int, clients: int) -> int:
     at = 0
     for n in range(len(rows)):
         t, c, way, flags, text, seq, ack = rows[n]
@@ -178,7 +178,7 @@ def _write(rows: Any, room: Any, snaplen: int, clients: int) -> int:
 
 
 @numba.njit(cache=True)
-def _write_syns(room: Any, sources: Any, ports: Any, times: Any) -> None:
+def _write_syns(room: Rows, sources: Rows, ports: Rows, times: Rows) -> None:
     for n in range(len(sources)):
         at = n * 70
         _little(room, at, 1_700_000_000 + times[n] // 1_000_000)

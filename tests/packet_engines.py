@@ -3,6 +3,7 @@
 import struct
 
 from tcpscope.capture import open_capture
+from tcpscope.packets import step
 from tcpscope.packets.headers import ICMP_TOO_BIG, SEGMENT, read_frame, read_syn_options
 from tcpscope.packets.interpreted import InterpretedEngine
 from tcpscope.packets.pure import PureEngine
@@ -43,6 +44,30 @@ def run_interpreted(path):
         for chunk in source.iter_chunks():
             engine.take(chunk)
     return engine.finish()
+
+
+def run_compiled(path):
+    from tcpscope.packets.compiled import CompiledEngine
+
+    engine = CompiledEngine()
+    with open_capture(path) as source:
+        for chunk in source.iter_chunks():
+            engine.take(chunk)
+    return engine.finish()
+
+
+def everything(ledger):
+    """All rows of all connections and all transitions, comparable between engines and parts."""
+    flows = []
+    for serial in range(len(ledger)):
+        f, q, extra, key = ledger.flow(serial)
+        for half in (0, step.HALF_WORDS):
+            f[half + step.PENDING_1] = f[half + step.PENDING_2] = 0
+        f[step.SYN_ROW] = 0
+        f[step.EXTRA] = bool(f[step.EXTRA])
+        moves = [row[1:] for row in ledger.rows_of(serial)]
+        flows.append((f[step.FIRST_PACKET], f[step.INCARNATION], key, f, q, extra, moves))
+    return sorted(flows), ledger.packets, ledger.skipped, ledger.first_ns, ledger.last_ns
 
 
 def rows_of_pure(path):

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from tests.packet_engines import rows_of_interpreted, rows_of_pure
+from tests.packet_engines import everything, rows_of_interpreted, rows_of_pure, run_compiled, run_interpreted
 
 from tcpscope.machine.linux import judge as judge_kernel
 from tcpscope.model.state import State
@@ -26,6 +26,12 @@ def test_engines_agree_on_every_capture(shared_folder):
     assert len(paths) >= 18
     for path in paths:
         assert rows_of_interpreted(path) == rows_of_pure(path), path.name
+
+
+def test_compiled_engine_agrees_on_every_capture_in_every_number(shared_folder):
+    pytest.importorskip("numba")
+    for path in _captures(shared_folder):
+        assert everything(run_compiled(path)) == everything(run_interpreted(path)), path.name
 
 
 def test_kernel_truth_of_the_pilot(shared_folder):

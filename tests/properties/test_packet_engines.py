@@ -1,8 +1,8 @@
 """The engines find the same connections, states and transitions in random traffic, sensible and not."""
 
 import pytest
-from tests.made_captures import pcap, random_capture
-from tests.packet_engines import run_interpreted, run_pure
+from tests.made_captures import frame, pcap, random_capture
+from tests.packet_engines import everything, run_compiled, run_interpreted, run_pure
 
 from tcpscope.model.state import State
 from tcpscope.packets import step
@@ -35,3 +35,24 @@ def test_rows_are_moves_of_the_table(tmp_path):
         path.write_bytes(pcap(random_capture(seed)))
         for row in run_interpreted(path).rows():
             assert (State(row.before), State(row.after)) in EDGES
+
+
+def test_compiled_engine_equals_the_interpreted_one_in_every_number(tmp_path):
+    pytest.importorskip("numba")
+    path = tmp_path / "random.pcap"
+    for seed in range(2000, 2150):
+        path.write_bytes(pcap(random_capture(seed)))
+        assert everything(run_compiled(path)) == everything(run_interpreted(path)), seed
+
+
+def test_compiled_engine_grows_its_tables_without_forgetting(tmp_path):
+    pytest.importorskip("numba")
+    path = tmp_path / "many.pcap"
+    frames = [item for seed in range(3) for item in random_capture(seed, flows=60, length=30)]
+    scan = [
+        (1_800_000_000 * 10**9 + n * 1000, frame((10, 1, n >> 8, n & 255), (10, 0, 0, 2), 1000 + n, 80, n, 0, 2))
+        for n in range(9000)
+    ]
+    again = [(t_ns + 10**10, data) for t_ns, data in scan]
+    path.write_bytes(pcap(frames + scan + again))
+    assert everything(run_compiled(path)) == everything(run_interpreted(path))

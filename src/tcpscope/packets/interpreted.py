@@ -16,6 +16,8 @@ from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP, SEGMENT, read_frame
 from tcpscope.packets.ledger import Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tcpscope.capture import Chunk
 
 _GROW = 4096
@@ -36,8 +38,10 @@ class InterpretedEngine:
 
     name = "python"
 
-    def __init__(self) -> None:
+    def __init__(self, only: Collection[bytes] | None = None) -> None:
+        """``only``: follow these flows alone (addresses and ports, the lower end first)."""
         self.ledger = Ledger()
+        self._only = only
         self._known: dict[bytes, tuple[int, int]] = {}  # addresses and ports in packet order -> flow, end
         self._counters = [0, 1]
 
@@ -90,6 +94,7 @@ class InterpretedEngine:
     def _see_icmp(self, key: bytes, number: int, t: int, kind: int) -> None:
         found = self._known.get(key)
         if found is None:
+            self.ledger.mentioned.add(_canonical(key))
             return
         serial, end = found
         self._reserve(serial)
@@ -104,6 +109,8 @@ class InterpretedEngine:
         found = self._known.get(key)
         wscale, mss = (options & 0xFF) - 1, options >> 8
         if found is None:
+            if self._only is not None and _canonical(key) not in self._only:
+                return
             found = self._open(key, number, t, -1, flags, ack)
         else:
             f = ledger.flows[found[0]]
@@ -191,6 +198,14 @@ class InterpretedEngine:
         ledger = self.ledger
         del ledger.log[self._counters[0] * step.LOG_WORDS :]
         return ledger
+
+
+def _canonical(key: bytes) -> bytes:
+    """Put the lower address and port first."""
+    half = (len(key) - 4) // 2
+    if key[:half] + key[-4:-2] <= key[half:-4] + key[-2:]:
+        return key
+    return key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
 
 
 def _is_routine(

@@ -12,7 +12,7 @@ from tcpscope.packets import step
 from tcpscope.packets.rows import RETRACTED, TransitionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -31,6 +31,7 @@ class Ledger:
         self.log: Any = array("q")
         self.packets = 0
         self.skipped: dict[int, int] = {}
+        self.mentioned: set[bytes] = set()  #: keys of flows that ICMP errors quote and nothing else showed before
         self.first_ns = -1
         self.last_ns = -1
         self._rows_of: dict[int, list[int]] | None = None
@@ -75,3 +76,9 @@ class Ledger:
             what >> 20, packet, what >> 17 & 1, what >> 12 & 15, what & 0xFF, what >> 8 & 15, what >> 18 & 3,
             t_ns, earliest, latest,
         )  # fmt: skip
+
+
+def in_order(ledger: Ledger) -> list[int]:
+    """Return the serials in order of the first packet."""
+    firsts = [int(f[step.FIRST_PACKET]) for f in ledger.flows]
+    return sorted(range(len(firsts)), key=firsts.__getitem__)

@@ -14,6 +14,7 @@ from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 from tcpscope.packets import step, zeek
 from tcpscope.packets.community import community_id
+from tcpscope.packets.ledger import in_order
 from tcpscope.packets.rows import CERTAINTIES, NEVER, TWO_MSL_NS, TransitionRow
 from tcpscope.packets.verdict import judge
 
@@ -30,6 +31,7 @@ class Connections(Sequence[Connection]):
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self._order = in_order(ledger)
 
     def __len__(self) -> int:
         return len(self.ledger)
@@ -41,7 +43,7 @@ class Connections(Sequence[Connection]):
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return build_connection(self.ledger, index)
+        return build_connection(self.ledger, self._order[index])._replace(number=index + 1)
 
 
 def build_connection(ledger: Ledger, serial: int) -> Connection:
@@ -83,7 +85,6 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
         icmp_errors=extra[step.ICMP_SOFT_SEEN] + extra[step.ICMP_HARD_SEEN] + extra[step.ICMP_TOO_BIG_SEEN],
         notes=_notes(f, extra, is_self, is_certain),
         first_packet=f[step.FIRST_PACKET],
-        number=serial + 1,
     )
     verdict, refuted_by = judge(record)
     return record._replace(verdict=verdict, refuted_by=refuted_by)

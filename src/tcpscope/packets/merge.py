@@ -1,0 +1,196 @@
+"""Captures in pieces: each analysed alone, joined so that nothing shows where the cuts were.
+
+The law: ``merge([part(A), part(B)])`` is ``part(A + B)``, wherever the cut is, and ``merge`` is associative. It holds
+because nothing is guessed: connections whose addresses and ports are in one piece only are taken over as they are;
+those in several pieces are followed once more through all pieces, in order, and nothing else is. So the second look
+costs one decoding of the pieces and as much judgement as there are spanning connections.
+
+A :class:`Part` is a plain value: it can be sent to another process or host that sees the same files.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from tcpscope.capture import open_capture
+from tcpscope.model.damage import Damage
+from tcpscope.model.record import TYPE_CHECKING, NamedTuple
+from tcpscope.packets import step
+from tcpscope.packets.interpreted import InterpretedEngine
+from tcpscope.packets.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcpscope.packets.compiled import CompiledEngine
+
+
+class Source(NamedTuple):
+    """A capture of a part and how many packets it has."""
+
+    path: str
+    packets: int
+
+
+class Part(NamedTuple):
+    """What one or more captures in a row hold."""
+
+    sources: tuple[Source, ...]
+    ledger: Ledger
+    damage: tuple[Damage, ...] = ()
+    engine: str = "python"
+
+    @property
+    def packets(self) -> int:
+        """Packets of all its captures."""
+        return sum(source.packets for source in self.sources)
+
+
+def read_part(path: str, engine: str = "python", progress: Callable[[int], None] | None = None) -> Part:
+    """Follow every connection in one capture. ``progress`` is told the bytes read so far."""
+    tracker = new_engine(engine)
+    damage = feed(tracker, path, 0, progress)
+    ledger = tracker.finish()
+    return Part((Source(path, ledger.packets),), ledger, damage, tracker.name)
+
+
+def read_parts_in_order(
+    paths: Sequence[str], engine: str = "python", progress: Callable[[int], None] | None = None
+) -> Part:
+    """Follow captures in a row with one engine: no second look is needed."""
+    tracker = new_engine(engine)
+    damage: list[Damage] = []
+    sources: list[Source] = []
+    done = 0
+    for path in paths:
+        before = tracker.ledger.packets
+        start = done
+
+        def tell(count: int, start: int = start) -> None:
+            nonlocal done
+            done = start + count
+            if progress is not None:
+                progress(done)
+
+        damage += feed(tracker, path, before, tell)
+        sources.append(Source(path, tracker.ledger.packets - before))
+    return Part(tuple(sources), tracker.finish(), tuple(damage), tracker.name)
+
+
+def new_engine(name: str) -> InterpretedEngine | CompiledEngine:
+    """Make the engine of this name (``python`` or ``compiled``)."""
+    if name == "compiled":
+        from tcpscope.packets.compiled import CompiledEngine
+
+        return CompiledEngine()
+    return InterpretedEngine()
+
+
+def feed(
+    tracker: InterpretedEngine | CompiledEngine,
+    path: str,
+    packets_before: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Damage, ...]:
+    """Give a capture to an engine, its packets numbered after those before; return the damage."""
+    with open_capture(path) as source:
+        for chunk in source.iter_chunks(compiled=tracker.name == "compiled"):
+            tracker.take(chunk._replace(first_packet=chunk.first_packet + packets_before))
+            if progress is not None:
+                progress(chunk.place_bytes + len(chunk.data))
+        return tuple(source.damage)
+
+
+def merge(parts: Sequence[Part]) -> Part:
+    """Join parts in the order of time. Raises ``ValueError`` for none."""
+    if not parts:
+        raise ValueError("no parts to merge")
+    if len(parts) == 1:
+        return parts[0]
+    spanning = _spanning_keys([part.ledger for part in parts])
+    joined = Ledger()
+    before = 0
+    for part in parts:
+        _take_over(joined, part.ledger, before, spanning)
+        before += part.packets
+    sources = tuple(source for part in parts for source in part.sources)
+    if spanning:
+        _follow_again(joined, sources, spanning)
+    _count(joined, parts)
+    return Part(sources, joined, tuple(damage for part in parts for damage in part.damage), parts[0].engine)
+
+
+def _spanning_keys(ledgers: list[Ledger]) -> set[bytes]:
+    """Return the addresses and ports that occur in more than one ledger."""
+    known: set[bytes] = set()
+    spanning: set[bytes] = set()
+    for ledger in ledgers:
+        own = {ledger.key_of(serial) for serial in range(len(ledger))} | ledger.mentioned
+        spanning |= own & known
+        known |= own
+    return spanning
+
+
+def _take_over(joined: Ledger, ledger: Ledger, packets_before: int, spanning: set[bytes]) -> None:
+    """Append the connections of ``ledger`` that are in no other, numbers moved."""
+    new_serial: dict[int, int] = {}
+    for serial in range(len(ledger)):
+        key = ledger.key_of(serial)
+        if key not in spanning:
+            new_serial[serial] = len(joined)
+            f, q, extra, _ = ledger.flow(serial)
+            f[step.FIRST_PACKET] += packets_before
+            if extra[step.PENDING_SYN_PACKET]:
+                extra[step.PENDING_SYN_PACKET] += packets_before
+            _append(joined, key, f, q, extra)
+    log = ledger.log
+    for at in range(0, len(log), step.LOG_WORDS):
+        what, packet, *times = (int(word) for word in log[at : at + step.LOG_WORDS])
+        moved = new_serial.get(what >> 20)
+        if moved is not None:
+            joined.log.extend((moved << 20 | what & 0xFFFFF, packet + packets_before, *times))
+
+
+def _append(joined: Ledger, key: bytes, f: list[int], q: list[int], extra: list[int]) -> None:
+    for half in (0, step.HALF_WORDS):  # Why: what was pending pointed into another log, and nothing more will come
+        f[half + step.PENDING_1] = f[half + step.PENDING_2] = 0
+    f[step.SYN_ROW] = 0
+    if f[step.EXTRA]:
+        f[step.EXTRA] = len(joined.extras)
+        joined.extras.append(extra)
+    joined.keys.append(key)
+    joined.flows.append(f)
+    joined.quads.append(q)
+
+
+def _follow_again(joined: Ledger, sources: tuple[Source, ...], spanning: set[bytes]) -> None:
+    """Follow the spanning connections through all captures and append them."""
+    tracker = InterpretedEngine(only=spanning)
+    before = 0
+    for source in sources:
+        feed(tracker, source.path, before)
+        before += source.packets
+    again = tracker.finish()
+    _take_over(joined, again, 0, set())
+
+
+def _count(joined: Ledger, parts: Sequence[Part]) -> None:
+    joined.packets = sum(part.ledger.packets for part in parts)
+    for part in parts:
+        ledger = part.ledger
+        if ledger.packets:
+            joined.widen(ledger.first_ns, ledger.last_ns)
+        joined.mentioned |= ledger.mentioned
+        for what, count in ledger.skipped.items():
+            joined.skipped[what] = joined.skipped.get(what, 0) + count
+
+
+def plain(ledger: Ledger) -> Ledger:
+    """Return a ledger in lists, with nothing pending: what :func:`merge` gives, for one part."""
+    copy = Ledger()
+    copy.log = array("q")
+    _take_over(copy, ledger, 0, set())
+    copy.packets, copy.first_ns, copy.last_ns = ledger.packets, ledger.first_ns, ledger.last_ns
+    copy.skipped = dict(ledger.skipped)
+    return copy
