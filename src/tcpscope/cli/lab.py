@@ -70,7 +70,7 @@ def _cover(arguments: argparse.Namespace) -> int:
     evidence = gather_evidence(slow=arguments.slow, progress=progress)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    rows = cover_rows(evidence, frozenset())
+    rows = cover_rows(evidence)
     if arguments.json:
         import json
 

@@ -24,7 +24,7 @@ from tcpscope.kernel.raw_packets import SeenFrame
 from tcpscope.lab.play import play_scene
 from tcpscope.lab.scene import Outcome, load_scenes
 from tcpscope.lab.stage import Stage
-from tcpscope.lab.walk.walk import ELSEWHERE, NOT_ON_LINUX, OTHERWISE
+from tcpscope.lab.walk.walk import ELSEWHERE, NOT_ON_ENDPOINT, NOT_ON_LINUX, OTHERWISE, walk_endpoint
 from tcpscope.machine.lifecycle import ROWS, Row, rows_between
 from tcpscope.model.transition import Transition
 from tcpscope.packets.analysis import analyse
@@ -37,7 +37,7 @@ class RowCoverage(NamedTuple):
     """One row and who has shown it.
 
     ``linux``: ``shown``, ``otherwise`` (verified to differ), ``impossible``, ``elsewhere`` (not played now) or
-    ``missed`` (expected and not seen). ``reason`` says why where it is not ``shown``.
+    ``missed`` (expected and not seen). ``reason`` says why where it is not ``shown``; ``endpoint_reason`` likewise.
     """
 
     row: Row
@@ -47,6 +47,7 @@ class RowCoverage(NamedTuple):
     capture: bool
     teacher: bool
     reason: str
+    endpoint_reason: str
 
 
 class Evidence(NamedTuple):
@@ -114,8 +115,9 @@ def _track(frames: Iterable[SeenFrame]) -> list[Transition]:
         os.unlink(path)
 
 
-def cover_rows(evidence: Evidence, endpoint: frozenset[str]) -> list[RowCoverage]:
-    """Put everything together, in table order."""
+def cover_rows(evidence: Evidence) -> list[RowCoverage]:
+    """Put everything together, in table order; takes our own endpoint through the table on the way."""
+    endpoint = frozenset(shown.row.id for shown in walk_endpoint() if shown.ok)
     return [_cover(row, evidence, endpoint) for row in ROWS]
 
 
@@ -132,5 +134,12 @@ def _cover(row: Row, evidence: Evidence, endpoint: frozenset[str]) -> RowCoverag
         linux, reason = "elsewhere", f"scene {ELSEWHERE.get(row.id, '?')} (lab coverage --slow)"
     teacher = row.note[1:] in explain_row(row).summary
     return RowCoverage(
-        row, row.id in endpoint, linux, row.id in evidence.trace, row.id in evidence.capture, teacher, reason
+        row,
+        row.id in endpoint,
+        linux,
+        row.id in evidence.trace,
+        row.id in evidence.capture,
+        teacher,
+        reason,
+        "" if row.id in endpoint else NOT_ON_ENDPOINT.get(row.id, "not as the row says"),
     )

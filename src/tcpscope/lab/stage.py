@@ -170,11 +170,13 @@ class Stage:
         """Ask the doctor about a host: it must find ``finds``, must not say ``never``, and may say ``also``.
 
         Anything else above info that is not explained by another finding is a surprise. ``thresholds`` stand in for
-        waits of minutes; they are told. Without :meth:`look_first` both looks are taken here, 0.3 s apart.
+        waits of minutes; they are told. The two looks are 0.5 s apart at least.
         """
         if host.name not in self._first:
             self.look_first(host)
-            time.sleep(0.3)
+        # Why: a rate over a few milliseconds is no rate.
+        elapsed_s = (time.time_ns() - self._first[host.name].taken_ns) / 1e9
+        time.sleep(max(0.0, 0.5 - elapsed_s))
         for name, value in (thresholds or {}).items():
             self.step(f"(threshold {name}: {value:g} here instead of {DEFAULTS[name]:g}, to spare the wait)")
         findings = tuple(

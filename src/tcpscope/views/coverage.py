@@ -25,6 +25,11 @@ def draw_coverage(rows: Sequence[RowCoverage], width: int = 100) -> Iterator[str
     yield from _reasons(rows, "impossible", "A Linux kernel cannot be brought to:", width)
     yield from _reasons(rows, "elsewhere", "Not played now:", width)
     yield from _reasons(rows, "missed", "EXPECTED AND NOT SEEN:", width)
+    unshown = [one for one in rows if one.endpoint_reason]
+    if unshown:
+        yield ""
+        yield "Our own endpoint was not brought to:"
+    yield from (f"  {one.row.id}: {one.endpoint_reason}" for one in unshown)
     yield ""
     yield from _totals(rows)
 
@@ -42,6 +47,7 @@ def coverage_as_json(rows: Sequence[RowCoverage]) -> dict[str, Any]:
                 "linux": one.linux,
                 **{reader: getattr(one, reader) for reader in READERS if reader != "linux"},
                 "reason": one.reason or None,
+                "endpoint_reason": one.endpoint_reason or None,
             }
             for one in rows
         ],

@@ -1,168 +1,205 @@
-"""Bring a real kernel socket into any of the eleven states against a hand-played peer, and look at it there.
+"""Bring one end of a connection into any of the eleven states against a hand-played peer, and look at it there.
 
-The socket lives on the host ``server``, in one process. Its own direction is closed with shutdown(), so that the
-process keeps a hold on the socket in every state where Linux allows that.
+Its own direction is closed with shutdown(), so that the program keeps a hold on it wherever that is allowed. What the
+end is made of is the business of a :class:`Bench`: a kernel socket or our own endpoint.
 """
 
 from __future__ import annotations
 
-from tcpscope.lab.actor import Actor, ActorSocket
-from tcpscope.lab.look import look_at
-from tcpscope.lab.stage import Stage
-from tcpscope.lab.walk.raw_peer import ADDRESS, RawPeer, Wire
-from tcpscope.model.address import Endpoint
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from tcpscope.lab.walk.raw_peer import ADDRESS, RawPeer
 from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.event import Guard
 from tcpscope.model.segment import ACK, FIN, SYN
 from tcpscope.model.state import State
 
-FIRST_PORT = 11_000
+
+class Program(Protocol):
+    """A program's hold on its end: socket calls. A refused call raises ``OSError``."""
+
+    def bind(self, address: str, port: int) -> None:
+        """Bind to a local address."""
+
+    def listen(self, backlog: int) -> None:
+        """Wait for connections."""
+
+    def start_connect(self, address: str, port: int) -> None:
+        """Start to connect."""
+
+    def send(self, payload: bytes) -> int:
+        """Send without waiting."""
+
+    def drain(self) -> int:
+        """Read what is there."""
+
+    def shutdown(self) -> None:
+        """Close the sending direction."""
+
+    def close(self) -> None:
+        """Close the socket."""
+
+    def set_option(self, level: int, name: int, value: int | list[int]) -> None:
+        """Call setsockopt."""
 
 
 class Rig:
-    """One kernel socket under test, its listener, and its hand-played peer."""
+    """One end under test, its program's hold on it, and its hand-played peer."""
 
-    def __init__(self, bench: Bench, peer: RawPeer, sock: ActorSocket | None, listener: ActorSocket | None) -> None:
+    def __init__(self, bench: Bench, peer: RawPeer, program: Program | None) -> None:
         self.bench = bench
         self.peer = peer
-        self._sock = sock
-        self.listener = listener
+        self.noted: State | None = None
+        self._program = program
 
     @property
-    def sock(self) -> ActorSocket:
-        """The program's hold on the socket. Raises ``TcpscopeError`` where there is none (a request socket)."""
-        if self._sock is None:
+    def sock(self) -> Program:
+        """The program's hold on the end. Raises ``TcpscopeError`` where there is none (a request socket)."""
+        if self._program is None:
             raise TcpscopeError("no program has a hold on this socket")
-        return self._sock
-
-    @sock.setter
-    def sock(self, sock: ActorSocket) -> None:
-        self._sock = sock
+        return self._program
 
     @property
     def has_handle(self) -> bool:
         """Whether a program has a hold on it."""
-        return self._sock is not None
+        return self._program is not None
+
+    def become(self, other: Rig) -> None:
+        """Be another rig from now on: the stimulus needed a different way into the state."""
+        self.peer, self._program = other.peer, other._program
+
+    def note_state(self) -> None:
+        """Keep the present state as the one the event led to: the stimulus goes on to see what is sent."""
+        self.noted = self.state()
 
     def state(self) -> State:
-        """Return the state of the connection as ``list`` shows it; when it is not there, that of its listener."""
-        listed = look_at(self.bench.stage.server, owners=False)
-        for socket in listed:
-            if socket.remote == self.peer.here and socket.local == self.peer.there:
-                return socket.state
-        ports = {socket.local.port for socket in listed if socket.state == State.LISTEN}
-        return State.LISTEN if self.peer.there.port in ports else State.CLOSED
+        """Return the state the end is in now."""
+        return self.bench.state_of(self)
 
     def settle(self, state: State) -> bool:
-        """Wait until the connection is in a state; return whether it got there."""
-        is_gone = state in (State.CLOSED, State.LISTEN)
-        accepted = (State.CLOSED, State.LISTEN) if is_gone else (state,)
-        return self.bench.stage.wait_until(lambda: self.state() in accepted, 2.0)
+        """Wait until the end is in a state; return whether it got there."""
+        accepted = {state} | ({State.CLOSED, State.LISTEN} if state in (State.CLOSED, State.LISTEN) else set())
+        return self.bench.wait_until(lambda: self.state() in accepted, 2.0)
 
 
-class Bench:
-    """The process under test and the wire, for many rigs one after another."""
+class Bench(ABC):
+    """Makes rigs. ``address`` is that of the end under test."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.actor: Actor = stage.actor(stage.server)
-        self.wire = Wire(stage)
-        self._port = FIRST_PORT
+    address: str
 
-    def build(self, state: State, *, is_active: bool = False) -> Rig:
-        """Bring a fresh socket into ``state``; ``is_active``: it called connect() itself (simultaneous open)."""
-        rig = _BUILDERS[state](self) if not (is_active and state == State.SYN_RECEIVED) else _syn_received_active(self)
+    def build(self, state: State, guard: Guard = Guard.ALWAYS, *, with_handle: bool = False) -> Rig:
+        """Bring a fresh end into ``state``; SYN_RECEIVED by simultaneous open where a program must have a hold on it.
+
+        Raises ``TcpscopeError`` when it does not get there.
+        """
+        is_active = state == State.SYN_RECEIVED and (guard == Guard.OPENED_ACTIVELY or with_handle)
+        rig = _syn_received_active(self, guard) if is_active else _BUILDERS[state](self, guard)
         if not rig.settle(state):
-            raise TcpscopeError(f"a socket could not be brought into {state.name}: it is in {rig.state().name}")
+            raise TcpscopeError(f"an end could not be brought into {state.name}: it is in {rig.state().name}")
         return rig
 
-    def fresh_port(self) -> int:
-        """Return a port of the host under test that was not used before."""
-        self._port += 1
-        return self._port
+    @abstractmethod
+    def start(self, guard: Guard) -> Rig:
+        """Return a rig whose program has a socket bound to its port, and has not done anything with it."""
 
-    def peer_to(self, port: int) -> RawPeer:
-        """Make a peer that talks to ``port`` of the host under test."""
-        return RawPeer(self.wire, Endpoint(self.stage.server.address, port))
+    @abstractmethod
+    def accept(self, rig: Rig) -> Rig:
+        """Return the rig of the connection that came in through the listener of ``rig``."""
 
+    @abstractmethod
+    def request_of(self, rig: Rig) -> Rig:
+        """Return the rig of the handshake begun with the listener of ``rig``."""
 
-def _closed(bench: Bench) -> Rig:
-    return Rig(bench, bench.peer_to(bench.fresh_port()), bench.actor.socket(), None)
+    @abstractmethod
+    def state_of(self, rig: Rig) -> State:
+        """Return the state of a rig's end; where the connection is gone, that of its listener or CLOSED."""
 
+    @abstractmethod
+    def wait_until(self, is_so: Callable[[], bool], patience_s: float) -> bool:
+        """Let time pass until something is so; return whether it became so."""
 
-def _listen(bench: Bench) -> Rig:
-    port = bench.fresh_port()
-    listener = bench.actor.listen(port)
-    return Rig(bench, bench.peer_to(port), listener, listener)
-
-
-def _syn_sent(bench: Bench) -> Rig:
-    sock = bench.actor.socket()
-    port = bench.fresh_port()
-    sock.bind(bench.stage.server.address, port)
-    peer = bench.peer_to(port)
-    sock.start_connect(ADDRESS, peer.here.port)
-    peer.hear(0.5)
-    return Rig(bench, peer, sock, None)
+    @abstractmethod
+    def destroy(self, rig: Rig) -> None:
+        """Abort a connection from outside, as an administrator."""
 
 
-def _syn_received(bench: Bench) -> Rig:
-    rig = _listen(bench)
+def _closed(bench: Bench, guard: Guard) -> Rig:
+    return bench.start(guard)
+
+
+def _listen(bench: Bench, guard: Guard) -> Rig:
+    rig = bench.start(guard)
+    rig.sock.listen(5)
+    return rig
+
+
+def _syn_sent(bench: Bench, guard: Guard) -> Rig:
+    rig = bench.start(guard)
+    rig.sock.start_connect(ADDRESS, rig.peer.here.port)
+    rig.peer.hear(0.5)
+    return rig
+
+
+def _syn_received(bench: Bench, guard: Guard) -> Rig:
+    rig = _listen(bench, guard)
     rig.peer.advance(SYN)
     rig.peer.hear(0.5)
-    return Rig(bench, rig.peer, None, rig.listener)
+    return bench.request_of(rig)
 
 
-def _syn_received_active(bench: Bench) -> Rig:
-    rig = _syn_sent(bench)
+def _syn_received_active(bench: Bench, guard: Guard) -> Rig:
+    rig = _syn_sent(bench, guard)
     rig.peer.advance(SYN)
     rig.peer.hear(0.5)
     return rig
 
 
-def _established(bench: Bench) -> Rig:
-    rig = _syn_received(bench)
+def _established(bench: Bench, guard: Guard) -> Rig:
+    rig = _listen(bench, guard)
+    rig.peer.advance(SYN)
+    rig.peer.hear(0.5)
     rig.peer.advance(ACK)
-    assert rig.listener is not None
-    rig.sock = rig.listener.accept()
-    return rig
+    return bench.accept(rig)
 
 
-def _fin_wait_1(bench: Bench) -> Rig:
-    rig = _established(bench)
+def _fin_wait_1(bench: Bench, guard: Guard) -> Rig:
+    rig = _established(bench, guard)
     rig.sock.shutdown()
     rig.peer.hear(0.5)
     return rig
 
 
-def _fin_wait_2(bench: Bench) -> Rig:
-    rig = _fin_wait_1(bench)
+def _fin_wait_2(bench: Bench, guard: Guard) -> Rig:
+    rig = _fin_wait_1(bench, guard)
     rig.peer.advance(ACK)
     return rig
 
 
-def _close_wait(bench: Bench) -> Rig:
-    rig = _established(bench)
+def _close_wait(bench: Bench, guard: Guard) -> Rig:
+    rig = _established(bench, guard)
     rig.peer.advance(FIN | ACK)
     rig.peer.hear(0.5)
     return rig
 
 
-def _closing(bench: Bench) -> Rig:
-    rig = _fin_wait_1(bench)
+def _closing(bench: Bench, guard: Guard) -> Rig:
+    rig = _fin_wait_1(bench, guard)
     rig.peer.advance(FIN | ACK, ack=rig.peer.rnxt - 1)
     rig.peer.hear(0.5)
     return rig
 
 
-def _last_ack(bench: Bench) -> Rig:
-    rig = _close_wait(bench)
+def _last_ack(bench: Bench, guard: Guard) -> Rig:
+    rig = _close_wait(bench, guard)
     rig.sock.shutdown()
     rig.peer.hear(0.5)
     return rig
 
 
-def _time_wait(bench: Bench) -> Rig:
-    rig = _fin_wait_2(bench)
+def _time_wait(bench: Bench, guard: Guard) -> Rig:
+    rig = _fin_wait_2(bench, guard)
     rig.peer.advance(FIN | ACK)
     rig.peer.hear(0.5)
     return rig

@@ -10,9 +10,8 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 
-from tcpscope.lab.actor import ActorSocket
 from tcpscope.lab.walk.raw_peer import ADDRESS
-from tcpscope.lab.walk.rig import Rig
+from tcpscope.lab.walk.rig import Program, Rig
 from tcpscope.machine.lifecycle import Row
 from tcpscope.model.event import Event, Guard
 from tcpscope.model.segment import ACK, FIN, PSH, RST, SYN, Segment
@@ -37,8 +36,6 @@ def _refusal() -> Iterator[None]:
 def open_passive(rig: Rig, row: Row) -> list[Segment]:
     """listen()."""
     with _refusal():
-        if row.before == State.CLOSED:
-            rig.sock.bind("0.0.0.0", rig.peer.there.port)
         rig.sock.listen(5)
     return rig.peer.hear()
 
@@ -46,9 +43,10 @@ def open_passive(rig: Rig, row: Row) -> list[Segment]:
 def open_active(rig: Rig, row: Row) -> list[Segment]:
     """connect()."""
     with _refusal():
-        if row.before == State.CLOSED:
-            rig.sock.bind(rig.bench.stage.server.address, rig.peer.there.port)
-        rig.sock.start_connect(ADDRESS, rig.peer.here.port)
+        if row.guard == Guard.REMOTE_UNSPECIFIED:
+            rig.sock.start_connect("0.0.0.0", 0)
+        else:
+            rig.sock.start_connect(ADDRESS, rig.peer.here.port)
     return rig.peer.hear()
 
 
@@ -69,20 +67,26 @@ def receive(rig: Rig, row: Row) -> list[Segment]:
 def close(rig: Rig, row: Row) -> list[Segment]:
     """Close, with what the row's guard asks for queued or unread."""
     if row.guard == Guard.DATA_QUEUED:
-        return _close_with_queue(rig)
+        return _close_with_queue(rig, row)
     if row.guard == Guard.UNREAD_DATA:
         _make_unread(rig, row)
-    rig.sock.close()
+    with _refusal():
+        rig.sock.close()
     return rig.peer.hear()
 
 
-def _close_with_queue(rig: Rig) -> list[Segment]:
+def _close_with_queue(rig: Rig, row: Row) -> list[Segment]:
     """Queue data behind a shut window, close, and open the window again: what comes then?"""
+    if row.before == State.SYN_RECEIVED:
+        rig.sock.send(b"queued data")
+        rig.sock.shutdown()
+        return rig.peer.hear()
     rig.peer.window = 0
     rig.peer.send(ACK)
     rig.sock.send(b"queued data")
     rig.peer.hear(0.02)
     rig.sock.close()
+    rig.note_state()
     rig.peer.window = 64_240
     rig.peer.send(ACK)
     return rig.peer.hear(0.3)
@@ -91,7 +95,7 @@ def _close_with_queue(rig: Rig) -> list[Segment]:
 def _make_unread(rig: Rig, row: Row) -> None:
     if row.before == State.CLOSE_WAIT:
         # The text must come before the FIN: a fresh connection.
-        rig.__dict__.update(rig.bench.build(State.ESTABLISHED).__dict__)
+        rig.become(rig.bench.build(State.ESTABLISHED))
         rig.peer.advance(FIN | ACK | PSH, b"unread")
         rig.settle(State.CLOSE_WAIT)
     else:
@@ -102,10 +106,11 @@ def _make_unread(rig: Rig, row: Row) -> None:
 def abort(rig: Rig, row: Row) -> list[Segment]:
     """close() with SO_LINGER {1, 0}; a mini-socket is destroyed by the administrator (SOCK_DESTROY)."""
     if row.before == State.TIME_WAIT:
-        rig.bench.stage.server.run("ss", "-K", "state", "time-wait", "dst", str(rig.peer.here))
+        rig.bench.destroy(rig)
         return rig.peer.hear()
     rig.sock.set_option(socket.SOL_SOCKET, socket.SO_LINGER, [1, 0])
-    rig.sock.close()
+    with _refusal():
+        rig.sock.close()
     return rig.peer.hear()
 
 
@@ -173,7 +178,7 @@ def fin_ack_of_fin(rig: Rig, row: Row) -> list[Segment]:
 def reset(rig: Rig, row: Row) -> list[Segment]:
     """A reset that must be obeyed; with REOPENED after a SYN that opened the connection out of TIME_WAIT."""
     if row.guard == Guard.REOPENED:
-        rig.__dict__.update(rig.bench.build(State.TIME_WAIT).__dict__)
+        rig.become(rig.bench.build(State.TIME_WAIT))
         syn_reopens(rig, row)
     rig.peer.send(RST | ACK)
     return rig.peer.hear()
@@ -242,13 +247,15 @@ def segment_irrelevant(rig: Rig, row: Row) -> list[Segment]:
 
 
 def icmp_hard(rig: Rig, row: Row) -> list[Segment]:
-    """ICMP port unreachable about the last segment."""
+    """ICMP port unreachable about the last segment that is in flight."""
+    _make_outstanding(rig, row)
     rig.peer.report(rig.peer.last, _PORT_UNREACHABLE)
     return rig.peer.hear()
 
 
 def icmp_soft(rig: Rig, row: Row) -> list[Segment]:
-    """ICMP host unreachable about the last segment."""
+    """ICMP host unreachable about the last segment that is in flight."""
+    _make_outstanding(rig, row)
     rig.peer.report(rig.peer.last, _HOST_UNREACHABLE)
     return rig.peer.hear()
 
@@ -273,13 +280,13 @@ def user_timeout(rig: Rig, row: Row) -> list[Segment]:
     if rig.has_handle:
         rig.sock.set_option(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, 300)
         _make_outstanding(rig, row)
-    rig.bench.stage.wait_until(lambda: rig.state() in (State.CLOSED, State.LISTEN), 5.0)
+    rig.bench.wait_until(lambda: rig.state() in (State.CLOSED, State.LISTEN), 5.0)
     return []
 
 
 def persist(rig: Rig, row: Row) -> list[Segment]:
     """Shut the peer's window with data queued, and wait for the probe."""
-    rig.__dict__.update(_with_shut_window(rig, row).__dict__)
+    rig.become(_with_shut_window(rig, row))
     rig.peer.hear(0.05)
     return rig.peer.hear(2.5, again=True)
 
@@ -320,21 +327,30 @@ def keepalive_exhausted(rig: Rig, row: Row) -> list[Segment]:
     _keep_alive(rig.sock, probes=1)
     rig.peer.hear()
     rig.peer.hear(3, again=True)
-    rig.bench.stage.wait_until(lambda: rig.state() in (State.CLOSED, State.LISTEN), 5.0)
+    rig.bench.wait_until(lambda: rig.state() in (State.CLOSED, State.LISTEN), 5.0)
     return rig.peer.hear()
 
 
-def _keep_alive(sock: ActorSocket, probes: int) -> None:
+def _keep_alive(sock: Program, probes: int) -> None:
     for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, probes)):
         sock.set_option(socket.IPPROTO_TCP, option, value)
     sock.set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def fin_wait_2_timeout(rig: Rig, row: Row) -> list[Segment]:
-    """close() with TCP_LINGER2 of one second, and wait."""
+    """close() with TCP_LINGER2 of one second where there is such a thing, and wait."""
     rig.sock.set_option(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
     rig.sock.close()
-    rig.bench.stage.wait_until(lambda: rig.state() in (State.CLOSED, State.LISTEN), 5.0)
+    return _wait_for_the_end(rig)
+
+
+def time_wait_timeout(rig: Rig, row: Row) -> list[Segment]:
+    """Wait for 2 MSL."""
+    return _wait_for_the_end(rig)
+
+
+def _wait_for_the_end(rig: Rig) -> list[Segment]:
+    rig.bench.wait_until(lambda: rig.state() in (State.CLOSED, State.LISTEN), 300.0)
     return rig.peer.hear()
 
 
@@ -373,4 +389,5 @@ STIMULI: dict[Event, Stimulus] = {
     Event.KEEPALIVE_TIMEOUT: keepalive,
     Event.KEEPALIVE_EXHAUSTED: keepalive_exhausted,
     Event.FIN_WAIT_2_TIMEOUT: fin_wait_2_timeout,
+    Event.TIME_WAIT_TIMEOUT: time_wait_timeout,
 }
