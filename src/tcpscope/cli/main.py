@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "read": ("read", "a netstat, ss or lsof dump of any system, or a capture"),
     "states": ("states", "how many sockets are in which state, per process, remote host, listener"),
     "doctor": ("doctor", "what is wrong with these connections, why, and what to do"),
+    "tune": ("tune", "kernel settings that matter: now, default, better, and the effect measured"),
     "capture": ("capture", "packets as they pass, each end with its state"),
     "explain": ("explain", "a state, move, column, address, timer, setting, claim or socket, in prose"),
     "diagram": ("diagram", "the life cycle as SVG or Mermaid, drawn from the table"),
