@@ -45,6 +45,7 @@ def entry() -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
+    _replace_closed_streams()
     name = argv[0] if argv else "overview"
     if name in ("-h", "--help", "help"):
         return _print_help()
@@ -63,8 +64,9 @@ def _dispatch(argv: list[str]) -> int:
 
 def _command_for_flags(argv: list[str]) -> tuple[str, list[str]]:
     """Flags without a command: netstat's habit (``-anlp``) means ``list``; long options alone are the overview's."""
-    is_overview = argv[0].startswith("--") and argv[0] not in ("--tcp", "--udp", "--all", "--listening")
-    return ("overview" if is_overview else "list"), argv
+    has_cluster = any(word[:1] == "-" and word[1:2] not in ("", "-") for word in argv)
+    is_list = has_cluster or argv[0] in ("--tcp", "--udp", "--all", "--listening")
+    return ("list" if is_list else "overview"), argv
 
 
 def _print_help() -> int:
@@ -105,12 +107,28 @@ def _report(error: Exception) -> int:
         return 4
     if isinstance(error, OSError):
         print(f"tcpscope: {error}", file=sys.stderr)
+        _forget_unwritten()
         return 1
     if sys.flags.dev_mode:
         raise error
     kind = type(error).__name__
     print(f"tcpscope: internal error ({kind}: {error}); 'python -X dev -m tcpscope ...' shows where", file=sys.stderr)
     return 1
+
+
+def _replace_closed_streams() -> None:
+    """Why: started with ``>&-`` there is no stdout at all; what nobody wants to read goes nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
+    if sys.stderr is None:
+        sys.stderr = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
+
+
+def _forget_unwritten() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_stdout()
 
 
 def _forget_stdout() -> None:

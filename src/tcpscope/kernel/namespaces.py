@@ -7,6 +7,7 @@ Linux: a namespace belongs to a *thread*; :func:`inside` moves the calling threa
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 
@@ -115,6 +116,8 @@ def _enter(netns: str) -> None:
     except PermissionError as error:
         raise NotPermitted(f"entering network namespace {netns}: CAP_SYS_ADMIN is needed") from error
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise UsageError(f"no network namespace {netns!r}: {path} is something else") from error
         raise TcpscopeError(f"entering network namespace {netns}: {error.strerror}") from error
     finally:
         os.close(target)

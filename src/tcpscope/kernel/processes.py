@@ -58,8 +58,10 @@ def scan_owners(wanted: Container[int], netns: int, *, sufficient: int = 0, budg
     elsewhere = []
     try:
         pids = posix.listdir("/proc")
-    except OSError as error:
-        owners.reason = f"No owners: /proc cannot be read ({error.strerror})."
+    except OSError:
+        pids = []
+    if "self" not in pids:
+        owners.source, owners.reason = "none", "No owners: /proc is not mounted or cannot be read."
         return owners
     for pid in filter(str.isdecimal, pids):
         read = _scan_process(pid, wanted, netns, owners, left)

@@ -70,7 +70,7 @@ class Listing:
         if self.owners.reason:
             self.notes.append(self.owners.reason)
         self.unseen = unseen
-        if unseen:
+        if unseen and self.owners.source != "none":
             what = "1 socket has" if unseen == 1 else f"{unseen} sockets have"
             self.notes.append(f"{what} no visible owner: {_why_unseen(self.owners.refused)}.")
 

@@ -1,0 +1,96 @@
+"""Where the output goes may be closed, full, cut off or a terminal: never a traceback, and the right exit code."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TCPSCOPE = [sys.executable, "-I", "-S", str(ROOT / "tcpscope")]
+
+
+def run(*argv, **options):
+    return subprocess.run([*TCPSCOPE, *argv], stderr=subprocess.PIPE, text=True, timeout=60, **options)
+
+
+def test_full_disk_is_one_line():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        done = run("list", "-tan", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("argv", [["list", "-tan"], ["list", "-tan", "--json"], ["states"], ["--json"]])
+def test_closed_stdout_is_no_error(argv):
+    done = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *TCPSCOPE, *argv], stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"Error" not in done.stderr
+
+
+@pytest.mark.parametrize("argv", [["list", "-tan"], ["list", "-tan", "--json"], ["states"]])
+def test_reader_that_goes_away_is_quiet(argv):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run(*argv, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def in_terminal(*argv, **environment):
+    """Run on a terminal; gives what it showed."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [*TCPSCOPE, *argv], stdout=follower, stderr=follower, stdin=follower, env={**os.environ, **environment}
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while part := os.read(leader, 4096):
+            shown += part
+    except OSError:
+        pass  # Linux: a terminal whose other side is closed gives EIO
+    os.close(leader)
+    return child.wait(), shown
+
+
+@pytest.fixture
+def listener():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        yield one
+
+
+def test_colour_on_a_terminal_only_and_not_against_the_wish(listener):
+    plain = dict.fromkeys(("NO_COLOR",), "")
+    assert b"\x1b[36mLISTEN" in in_terminal("list", "-tln", TERM="xterm", **plain)[1]
+    assert b"\x1b" not in in_terminal("list", "-tln", TERM="xterm", NO_COLOR="1")[1]
+    assert b"\x1b" not in in_terminal("list", "-tln", TERM="dumb", **plain)[1]
+    assert b"\x1b" not in in_terminal("list", "-tln", "--color", "never", TERM="xterm", **plain)[1]
+    assert "\x1b" not in run("list", "-tln", stdout=subprocess.PIPE).stdout
+    assert "\x1b[36mLISTEN" in run("list", "-tln", "--color", "always", stdout=subprocess.PIPE).stdout
+
+
+def test_watch_goes_on_until_it_is_interrupted(listener):
+    child = subprocess.Popen([*TCPSCOPE, "list", "-tln", "--watch", "0.1"], stdout=subprocess.PIPE, text=True)
+    blocks = 0
+    deadline = time.monotonic() + 30
+    while blocks < 3 and time.monotonic() < deadline:
+        blocks += child.stdout.readline() == "\n"
+    child.send_signal(signal.SIGINT)
+    child.stdout.close()
+    assert child.wait(timeout=30) == 0
+    assert blocks == 3
+
+
+@pytest.mark.parametrize("argv", [["-tan"], ["--sort", "-recv-q", "-tan"], ["--tcp"], ["list", "-t"]])
+def test_flags_alone_mean_list(argv):
+    assert run(*argv, stdout=subprocess.PIPE).stdout.startswith("Proto Recv-Q Send-Q Local Address")
