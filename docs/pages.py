@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from tcpscope.cli.explain import find_illness
 from tcpscope.doctor.catalogue import CATALOGUE
-from tcpscope.explain import addresses, claims, columns, counters, moves, pairs, states, sysctls, timers, tools
+from tcpscope.explain import addresses, claims, columns, counters, moves, pairs, states, sysctls, terms, timers, tools
 from tcpscope.explain.answer import Answer, Grid
+from tcpscope.explain.clocks import CLOCKS
 from tcpscope.explain.events import spell_sends
 from tcpscope.explain.findings import explain_finding
+from tcpscope.explain.portraits import PORTRAITS
+from tcpscope.explain.sysctl_table import SETTINGS
 from tcpscope.machine.lifecycle import EDGES, LIFE_ORDER, ROWS
 from tcpscope.views.diagram import emit_mermaid, emit_mermaid_around, emit_svg
 from tcpscope.views.prose import emit_markdown, emit_markdown_grid
@@ -28,7 +31,7 @@ def all_pages() -> Iterator[tuple[str, str]]:
     yield "reference/columns.md", _columns()
     yield (
         "reference/timers.md",
-        _collected(timers.explain_timers(), (timers.explain_timer(one) for one in timers.CLOCKS)),
+        _collected(timers.explain_timers(), (timers.explain_timer(one) for one in CLOCKS)),
     )
     yield "reference/settings.md", _settings()
     yield "reference/claims.md", NOTE + emit_markdown(claims.explain_claims())
@@ -55,8 +58,7 @@ def _grid(columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 def _states() -> str:
     rows = (
-        (f"[{one.name}]({states.scene_of(one)}.md)", states.PORTRAITS[one].side, states.PORTRAITS[one].summary)
-        for one in LIFE_ORDER
+        (f"[{one.name}]({states.scene_of(one)}.md)", PORTRAITS[one].side, PORTRAITS[one].summary) for one in LIFE_ORDER
     )
     head = "In the order in which a connection's life meets them. How they lead to each other:"
     table = _grid(("state", "side", "meaning"), rows)
@@ -120,16 +122,14 @@ def _columns() -> str:
 
 
 def _settings() -> str:
-    rows = (
-        (f"`{one.name}`", one.default, one.scope, one.does, one.acts, one.advice, one.wrong) for one in sysctls.SETTINGS
-    )
+    rows = ((f"`{one.name}`", one.default, one.scope, one.does, one.acts, one.advice, one.wrong) for one in SETTINGS)
     head = "Defaults are those of Linux 6.18. *Acts on* says which sockets a change reaches."
     table = _grid(("setting", "default", "holds for", "what it does", "acts on", "advice", "wrong advice"), rows)
     return f"{NOTE}# Kernel settings\n\n{head}\n\n{table}\n{emit_markdown(sysctls.explain_advice(), 2)}"
 
 
 def _glossary() -> str:
-    parts = (f"**{term.name}**: {' '.join((term.meaning, *term.more))}\n" for term in tools.TERMS)
+    parts = (f"**{term.name}**: {' '.join((term.meaning, *term.more))}\n" for term in terms.TERMS)
     return f"{NOTE}# Glossary\n\n" + "\n".join(parts)
 
 

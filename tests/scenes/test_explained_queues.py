@@ -5,9 +5,10 @@ import re
 import pytest
 from tests.scenes.scene_case import play_or_fail
 
+from tcpscope.explain.clocks import CLOCKS
 from tcpscope.explain.queues import QUEUES
 from tcpscope.explain.sockets import what_comes, who_acts, why
-from tcpscope.explain.timers import CLOCKS, clocks_of
+from tcpscope.explain.timers import clocks_of
 from tcpscope.lab.scene import load_scenes
 from tcpscope.model.state import State
 

@@ -24,20 +24,27 @@ BINDINGS: dict[str, Binding] = {
     "any-v4": Binding("0.0.0.0", "0.0.0.0:p", "tcp 0.0.0.0:p", "yes", "refused"),
     "any-dual": Binding(":: (v6only 0, default)", "*:p", "tcp6 :::p", "yes", "yes"),
     "any-v6": Binding(":: (v6only 1)", "[::]:p", "tcp6 :::p", "refused", "yes"),
-    "loopback": Binding("127.0.0.1 or ::1", "127.0.0.1:p, [::1]:p", "tcp 127.0.0.1:p, tcp6 ::1:p", "refused", "refused"),
+    "loopback": Binding(
+        "127.0.0.1 or ::1", "127.0.0.1:p, [::1]:p", "tcp 127.0.0.1:p, tcp6 ::1:p", "refused", "refused"
+    ),
     "specific-v4": Binding("a specific IPv4", "a.b.c.d:p", "tcp a.b.c.d:p", "yes", "refused"),
     "specific-v6": Binding("a specific IPv6", "[x:y::z]:p", "tcp6 x:y::z:p", "refused", "yes"),
     "mapped": Binding("::ffff:a.b.c.d", "[::ffff:a.b.c.d]:p", "tcp6 a.b.c.d:p", "yes", "refused"),
-}  # fmt: skip
+}
 
 _SUMMARIES = {
     "any-v4": "Every IPv4 address of this host, loopback included; no IPv6.",
-    "any-v6-or-dual": "Every address of this host. By default (v6only off) IPv4 too, although the address looks like IPv6.",
+    "any-v6-or-dual": (
+        "Every address of this host. By default (v6only off) IPv4 too, although the address looks like IPv6."
+    ),
     "any-dual": "Every address of this host, IPv4 and IPv6: a dual-stack socket, as ss writes it.",
     "any-v6": "Every IPv6 address of this host. As ss writes it, it is IPv6 only.",
     "loopback-v4": "This host alone: IPv4 loopback. Other hosts are refused.",
     "loopback-v6": "This host alone: IPv6 loopback. Other hosts are refused.",
-    "mapped": "An IPv4 address on an IPv6 socket: a connection that came in over IPv4 through a dual-stack listener, or a listener bound so.",
+    "mapped": (
+        "An IPv4 address on an IPv6 socket: a connection that came in over IPv4 through a dual-stack listener, or a"
+        " listener bound so."
+    ),
     "specific-v4": "This one IPv4 address alone.",
     "specific-v6": "This one IPv6 address alone.",
     "link-local": "One interface's own link: an address that means nothing without its interface (%eth0).",
@@ -45,14 +52,27 @@ _SUMMARIES = {
     "no-peer": "No peer: the place of the other end of a listener or an unconnected socket.",
 }
 _BINDING_OF = {
-    "any-v6-or-dual": ("any-dual", "any-v6"), "loopback-v4": ("loopback",), "loopback-v6": ("loopback",),
-    "link-local": ("specific-v6",), "multicast": (), "no-peer": (),
-}  # fmt: skip
+    "any-v6-or-dual": ("any-dual", "any-v6"),
+    "loopback-v4": ("loopback",),
+    "loopback-v6": ("loopback",),
+    "link-local": ("specific-v6",),
+    "multicast": (),
+    "no-peer": (),
+}
 _V6ONLY = (
-    "IPV6_V6ONLY decides whether a socket bound to :: also takes IPv4. Off is Linux's default (net.ipv6.bindv6only 0): IPv4 clients get in as ::ffff:a.b.c.d.",
-    "netstat prints :::p for both; ss prints *:p (both families) or [::]:p (IPv6 only); tcpscope asks the kernel and says v6only.",
+    (
+        "IPV6_V6ONLY decides whether a socket bound to :: also takes IPv4. Off is Linux's default (net.ipv6.bindv6only"
+        " 0): IPv4 clients get in as ::ffff:a.b.c.d."
+    ),
+    (
+        "netstat prints :::p for both; ss prints *:p (both families) or [::]:p (IPv6 only); tcpscope asks the kernel"
+        " and says v6only."
+    ),
 )
-_LOOPBACK = "Not always unreachable: DNAT to loopback (route_localnet), containers on the host's network and SSH forwards get there."
+_LOOPBACK = (
+    "Not always unreachable: DNAT to loopback (route_localnet), containers on the host's network and SSH forwards get"
+    " there."
+)
 
 
 def parse_address(text: str) -> tuple[str, str, str] | None:
@@ -146,7 +166,13 @@ def explain_address(text: str) -> Answer | None:
             )
         )
     see = ("v6only", "Local Address") if kind != "no-peer" else ("Foreign Address", "LISTEN")
-    facts = {"address": spelled, "port": int(port) if port.isdigit() else None, "zone": zone or None, "class": kind, "bindings": [binding._asdict() for binding in bindings]}  # fmt: skip
+    facts = {
+        "address": spelled,
+        "port": int(port) if port.isdigit() else None,
+        "zone": zone or None,
+        "class": kind,
+        "bindings": [binding._asdict() for binding in bindings],
+    }
     return Answer("address", text.strip(), f"Address {text.strip()}", _SUMMARIES[kind], tuple(sections), see, facts)
 
 
@@ -158,7 +184,10 @@ def _mind(kind: str, zone: str) -> tuple[str, ...]:
         texts = (_LOOPBACK,)
     elif kind == "mapped":
         texts = (
-            "netstat hides the ::ffff: prefix and prints tcp6 a.b.c.d:p. Take the prefix off before grouping by client.",
+            (
+                "netstat hides the ::ffff: prefix and prints tcp6 a.b.c.d:p. Take the prefix off before grouping by"
+                " client."
+            ),
         )
     if kind.startswith(("any", "specific")):
         texts = (*texts, "It listens there; whether it can be reached, firewall and routing decide.")
@@ -179,7 +208,11 @@ def explain_v6only() -> Answer:
         *prose_sections(("Mind", _V6ONLY)),
     )
     return Answer(
-        "address", "v6only", "IPV6_V6ONLY: does a socket on :: take IPv4?", "By default yes: :::22 serves IPv4 clients too.",
+        "address",
+        "v6only",
+        "IPV6_V6ONLY: does a socket on :: take IPv4?",
+        "By default yes: :::22 serves IPv4 clients too.",
         (*sections, Section("See it", commands=("tcpscope list -tlnp", "sysctl net.ipv6.bindv6only"))),
-        (":::22", "claim 001-4", "net.ipv6.bindv6only"), {"bindings": {name: binding._asdict() for name, binding in BINDINGS.items()}},
-    )  # fmt: skip
+        (":::22", "claim 001-4", "net.ipv6.bindv6only"),
+        {"bindings": {name: binding._asdict() for name, binding in BINDINGS.items()}},
+    )

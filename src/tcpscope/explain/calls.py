@@ -22,49 +22,222 @@ class Call(NamedTuple):
 
 
 CALLS: tuple[Call, ...] = (
-    Call("OPEN", ("open call",), "user call", "RFC 9293's word for beginning: passive is listen(), active is connect().",
-         (Event.OPEN_PASSIVE, Event.OPEN_ACTIVE), (), ("connect()", "listen()")),
-    Call("SEND", ("send call", "send()", "write()"), "user call", "Hand bytes to TCP. Success means: queued here, not: arrived there.",
-         (Event.SEND,), ("On Linux the first send() after the peer has vanished succeeds; the error comes with a later call.",
-                         "In CLOSE_WAIT sending is allowed. If the peer has closed completely it answers with RST and the next send() fails with EPIPE."), ("Send-Q",)),
-    Call("RECEIVE", ("receive call", "recv()", "read()"), "user call", "Take bytes from TCP. 0 bytes mean: the peer has closed (end of file). It is no error.",
-         (Event.RECEIVE,), ("A program that tests only for errors and not for 0 never closes: that is the usual CLOSE_WAIT leak.",
-                            "ECONNRESET: the peer sent RST. ETIMEDOUT: retransmissions or keepalive probes were not answered."), ("CLOSE_WAIT", "claim 002-6")),
-    Call("CLOSE", ("close call", "close()", "closesocket", "closesocket()"), "user call", "Give the socket back. The last holder's close() sends FIN, or RST when data was left unread.",
-         (Event.CLOSE,), ("Data still queued is sent first; the state changes at once.",
-                          "After fork() every holder must close: the FIN goes out with the last one.",
-                          "The end of a process closes all its sockets, whatever killed it: the kernel sends FIN (or RST) for it.",
-                          "After close() this end is an orphan: FIN_WAIT_2 ends after tcp_fin_timeout, and data that arrives is answered with RST."), ("shutdown()", "FIN_WAIT_1", "LAST_ACK")),
-    Call("ABORT", ("abort call", "abort", "so_linger 0"), "user call", "Throw the connection away: RST to the peer, queues discarded, no TIME_WAIT.",
-         (Event.ABORT,), ("With sockets: SO_LINGER on with 0 seconds, then close(). Or close() with unread data, which Linux turns into RST.",
-                          "From outside: tcpscope kill, ss -K (SOCK_DESTROY)."), ("RST", "SO_LINGER")),
-    Call("STATUS", ("status call", "status", "getsockopt", "tcp_info"), "user call", "Ask for the state. With sockets: getsockopt(TCP_INFO); from outside: sock_diag, as ss and tcpscope do.",
-         (Event.STATUS,), ("TCP_INFO holds no time of entering the state. In CLOSE_WAIT and FIN_WAIT_2 the time since the last ACK is that age, unless keepalive refreshes it.",), ()),
-    Call("connect()", ("connect",), "socket call", "Active OPEN: send SYN, wait for SYN,ACK.",
-         (Event.OPEN_ACTIVE,), ("ECONNREFUSED: RST came back, nobody listens (or a firewall says so). ETIMEDOUT: no answer in 131 s. EHOSTUNREACH: ICMP, or no ARP answer for 3 s.",
-                                "EADDRNOTAVAIL: no free local port towards this destination. EISCONN on a listening socket: Linux has no LISTEN -> SYN_SENT.",
-                                "Returns when SYN,ACK arrived; whether the server ever calls accept() it does not learn."), ("SYN_SENT", "syn-retries")),
-    Call("listen()", ("listen call",), "socket call", "Passive OPEN: accept SYNs; backlog limits the queue of finished handshakes.",
-         (Event.OPEN_PASSIVE,), ("The backlog is min(argument, net.core.somaxconn) at the moment of the call; raising somaxconn later changes nothing until listen() is called again.",
-                                 "The queue holds backlog + 1."), ("LISTEN", "accept queue")),
-    Call("accept()", ("accept", "accept4"), "socket call", "Take one finished connection from the queue. It takes no part in the handshake.",
-         (), ("The kernel has answered SYN and received the last ACK long before: clients are ESTABLISHED, can send, and are acknowledged although no program knows them.",
-              "EMFILE: out of descriptors; the connection stays in the queue."), ("accept queue", "ESTABLISHED", "claim 003-3")),
-    Call("shutdown()", ("shutdown", "shutdown(shut_wr)", "shut_wr", "half close call"), "socket call", "Close one direction and keep the descriptor. SHUT_WR sends FIN; reading goes on.",
-         (Event.CLOSE,), ("FIN_WAIT_2 after shutdown(SHUT_WR) has no timeout: the kernel believes that the program still reads.",
-                          "It acts at once for all holders of the socket, unlike close().", "SHUT_RD sends nothing."), ("half-close", "FIN_WAIT_2", "fin-wait2-half-closed-forever")),
-    Call("bind()", ("bind",), "socket call", "Choose the local address and port.",
-         (), ("EADDRINUSE with nobody listening: TIME_WAIT or another state on that port without SO_REUSEADDR on both sockets, or an outgoing connection uses the port.",
-              "bind() with port 0 before connect() takes the port for all destinations; IP_BIND_ADDRESS_NO_PORT avoids that."), ("SO_REUSEADDR", "net.ipv4.ip_local_port_range")),
-    Call("SO_REUSEADDR", ("reuseaddr",), "socket option", "Lets a listener bind while old connections of the port are in TIME_WAIT.",
-         (), ("Needed on the old and on the new socket (measured). It never allows two live listeners on one address.", "Set it before bind()."), ("bind()", "TIME_WAIT", "claim 003-9")),
-    Call("SO_REUSEPORT", ("reuseport",), "socket option", "Several listeners on one address and port; the kernel deals new connections out.",
-         (), ("One stuck process then hangs its share of the clients.", "Closing one resets its queue unless net.ipv4.tcp_migrate_req is 1."), ("reuseport-imbalance",)),
-    Call("SO_LINGER", ("linger",), "socket option", "With 0 seconds, close() aborts: RST, data lost, no TIME_WAIT.",
-         (Event.ABORT,), ("Use it to throw out a peer, not to save TIME_WAIT: what was queued is lost.",), ("ABORT",)),
-    Call("TCP_NODELAY", ("nodelay", "nagle"), "socket option", "Send small segments at once instead of waiting for the last ACK (Nagle).", (), ("Changes no state.",), ("delayed-ack",)),
-    Call("SO_SNDTIMEO", ("sndtimeo",), "socket option", "Lets a blocked send() give up with EAGAIN. It ends the call, not the connection.", (), ("Close the socket yourself afterwards.",), ("persist",)),
-)  # fmt: skip
+    Call(
+        name="OPEN",
+        names=("open call",),
+        kind="user call",
+        summary="RFC 9293's word for beginning: passive is listen(), active is connect().",
+        events=(Event.OPEN_PASSIVE, Event.OPEN_ACTIVE),
+        points=(),
+        see_also=("connect()", "listen()"),
+    ),
+    Call(
+        name="SEND",
+        names=("send call", "send()", "write()"),
+        kind="user call",
+        summary="Hand bytes to TCP. Success means: queued here, not: arrived there.",
+        events=(Event.SEND,),
+        points=(
+            "On Linux the first send() after the peer has vanished succeeds; the error comes with a later call.",
+            (
+                "In CLOSE_WAIT sending is allowed. If the peer has closed completely it answers with RST and the next"
+                " send() fails with EPIPE."
+            ),
+        ),
+        see_also=("Send-Q",),
+    ),
+    Call(
+        name="RECEIVE",
+        names=("receive call", "recv()", "read()"),
+        kind="user call",
+        summary="Take bytes from TCP. 0 bytes mean: the peer has closed (end of file). It is no error.",
+        events=(Event.RECEIVE,),
+        points=(
+            "A program that tests only for errors and not for 0 never closes: that is the usual CLOSE_WAIT leak.",
+            "ECONNRESET: the peer sent RST. ETIMEDOUT: retransmissions or keepalive probes were not answered.",
+        ),
+        see_also=("CLOSE_WAIT", "claim 002-6"),
+    ),
+    Call(
+        name="CLOSE",
+        names=("close call", "close()", "closesocket", "closesocket()"),
+        kind="user call",
+        summary="Give the socket back. The last holder's close() sends FIN, or RST when data was left unread.",
+        events=(Event.CLOSE,),
+        points=(
+            "Data still queued is sent first; the state changes at once.",
+            "After fork() every holder must close: the FIN goes out with the last one.",
+            "The end of a process closes all its sockets, whatever killed it: the kernel sends FIN (or RST) for it.",
+            (
+                "After close() this end is an orphan: FIN_WAIT_2 ends after tcp_fin_timeout, and data that arrives is"
+                " answered with RST."
+            ),
+        ),
+        see_also=("shutdown()", "FIN_WAIT_1", "LAST_ACK"),
+    ),
+    Call(
+        name="ABORT",
+        names=("abort call", "abort", "so_linger 0"),
+        kind="user call",
+        summary="Throw the connection away: RST to the peer, queues discarded, no TIME_WAIT.",
+        events=(Event.ABORT,),
+        points=(
+            (
+                "With sockets: SO_LINGER on with 0 seconds, then close(). Or close() with unread data, which Linux"
+                " turns into RST."
+            ),
+            "From outside: tcpscope kill, ss -K (SOCK_DESTROY).",
+        ),
+        see_also=("RST", "SO_LINGER"),
+    ),
+    Call(
+        name="STATUS",
+        names=("status call", "status", "getsockopt", "tcp_info"),
+        kind="user call",
+        summary=(
+            "Ask for the state. With sockets: getsockopt(TCP_INFO); from outside: sock_diag, as ss and tcpscope do."
+        ),
+        events=(Event.STATUS,),
+        points=(
+            (
+                "TCP_INFO holds no time of entering the state. In CLOSE_WAIT and FIN_WAIT_2 the time since the last ACK"
+                " is that age, unless keepalive refreshes it."
+            ),
+        ),
+        see_also=(),
+    ),
+    Call(
+        name="connect()",
+        names=("connect",),
+        kind="socket call",
+        summary="Active OPEN: send SYN, wait for SYN,ACK.",
+        events=(Event.OPEN_ACTIVE,),
+        points=(
+            (
+                "ECONNREFUSED: RST came back, nobody listens (or a firewall says so). ETIMEDOUT: no answer in 131 s."
+                " EHOSTUNREACH: ICMP, or no ARP answer for 3 s."
+            ),
+            (
+                "EADDRNOTAVAIL: no free local port towards this destination. EISCONN on a listening socket: Linux has"
+                " no LISTEN -> SYN_SENT."
+            ),
+            "Returns when SYN,ACK arrived; whether the server ever calls accept() it does not learn.",
+        ),
+        see_also=("SYN_SENT", "syn-retries"),
+    ),
+    Call(
+        name="listen()",
+        names=("listen call",),
+        kind="socket call",
+        summary="Passive OPEN: accept SYNs; backlog limits the queue of finished handshakes.",
+        events=(Event.OPEN_PASSIVE,),
+        points=(
+            (
+                "The backlog is min(argument, net.core.somaxconn) at the moment of the call; raising somaxconn later"
+                " changes nothing until listen() is called again."
+            ),
+            "The queue holds backlog + 1.",
+        ),
+        see_also=("LISTEN", "accept queue"),
+    ),
+    Call(
+        name="accept()",
+        names=("accept", "accept4"),
+        kind="socket call",
+        summary="Take one finished connection from the queue. It takes no part in the handshake.",
+        events=(),
+        points=(
+            (
+                "The kernel has answered SYN and received the last ACK long before: clients are ESTABLISHED, can send,"
+                " and are acknowledged although no program knows them."
+            ),
+            "EMFILE: out of descriptors; the connection stays in the queue.",
+        ),
+        see_also=("accept queue", "ESTABLISHED", "claim 003-3"),
+    ),
+    Call(
+        name="shutdown()",
+        names=("shutdown", "shutdown(shut_wr)", "shut_wr", "half close call"),
+        kind="socket call",
+        summary="Close one direction and keep the descriptor. SHUT_WR sends FIN; reading goes on.",
+        events=(Event.CLOSE,),
+        points=(
+            "FIN_WAIT_2 after shutdown(SHUT_WR) has no timeout: the kernel believes that the program still reads.",
+            "It acts at once for all holders of the socket, unlike close().",
+            "SHUT_RD sends nothing.",
+        ),
+        see_also=("half-close", "FIN_WAIT_2", "fin-wait2-half-closed-forever"),
+    ),
+    Call(
+        name="bind()",
+        names=("bind",),
+        kind="socket call",
+        summary="Choose the local address and port.",
+        events=(),
+        points=(
+            (
+                "EADDRINUSE with nobody listening: TIME_WAIT or another state on that port without SO_REUSEADDR on both"
+                " sockets, or an outgoing connection uses the port."
+            ),
+            (
+                "bind() with port 0 before connect() takes the port for all destinations; IP_BIND_ADDRESS_NO_PORT"
+                " avoids that."
+            ),
+        ),
+        see_also=("SO_REUSEADDR", "net.ipv4.ip_local_port_range"),
+    ),
+    Call(
+        name="SO_REUSEADDR",
+        names=("reuseaddr",),
+        kind="socket option",
+        summary="Lets a listener bind while old connections of the port are in TIME_WAIT.",
+        events=(),
+        points=(
+            "Needed on the old and on the new socket (measured). It never allows two live listeners on one address.",
+            "Set it before bind().",
+        ),
+        see_also=("bind()", "TIME_WAIT", "claim 003-9"),
+    ),
+    Call(
+        name="SO_REUSEPORT",
+        names=("reuseport",),
+        kind="socket option",
+        summary="Several listeners on one address and port; the kernel deals new connections out.",
+        events=(),
+        points=(
+            "One stuck process then hangs its share of the clients.",
+            "Closing one resets its queue unless net.ipv4.tcp_migrate_req is 1.",
+        ),
+        see_also=("reuseport-imbalance",),
+    ),
+    Call(
+        name="SO_LINGER",
+        names=("linger",),
+        kind="socket option",
+        summary="With 0 seconds, close() aborts: RST, data lost, no TIME_WAIT.",
+        events=(Event.ABORT,),
+        points=("Use it to throw out a peer, not to save TIME_WAIT: what was queued is lost.",),
+        see_also=("ABORT",),
+    ),
+    Call(
+        name="TCP_NODELAY",
+        names=("nodelay", "nagle"),
+        kind="socket option",
+        summary="Send small segments at once instead of waiting for the last ACK (Nagle).",
+        events=(),
+        points=("Changes no state.",),
+        see_also=("delayed-ack",),
+    ),
+    Call(
+        name="SO_SNDTIMEO",
+        names=("sndtimeo",),
+        kind="socket option",
+        summary="Lets a blocked send() give up with EAGAIN. It ends the call, not the connection.",
+        events=(),
+        points=("Close the socket yourself afterwards.",),
+        see_also=("persist",),
+    ),
+)
 
 _BY_NAME = {name.lower().replace(" ", ""): call for call in CALLS for name in (call.name, *call.names)}
 
@@ -96,5 +269,12 @@ def explain_call(call: Call) -> Answer:
     sections = [*prose_sections(("Mind", call.points))]
     if rows:
         sections.insert(0, Section("What it does in each state", grid=calls_grid(rows)))
-    return Answer(call.kind.replace(" ", "-"), call.name, f"{call.name}: {call.kind}", call.summary, tuple(sections), call.see_also,
-                  {"events": [event.name for event in call.events], "rows": [row_as_json(row) for row in rows]})  # fmt: skip
+    return Answer(
+        call.kind.replace(" ", "-"),
+        call.name,
+        f"{call.name}: {call.kind}",
+        call.summary,
+        tuple(sections),
+        call.see_also,
+        {"events": [event.name for event in call.events], "rows": [row_as_json(row) for row in rows]},
+    )

@@ -23,88 +23,157 @@ class Column(NamedTuple):
 
 COLUMNS: tuple[Column, ...] = (
     Column(
-        "Proto", ("protocol", "netid"),
-        "The protocol and the address family of the socket, not of the traffic.",
-        ("tcp: an IPv4 socket. tcp6: an IPv6 socket.", "udp, udp6: no connection, so State is empty or UNCONN.", "ss calls the column Netid and writes tcp for both families."),
-        ("A dual-stack listener is tcp6 and serves IPv4 too; its IPv4 connections are tcp6 with a v4-mapped address.", "netstat hides the ::ffff: prefix, so 'tcp6 10.9.0.2:7008' is an IPv4 address on an IPv6 socket."),
+        name="Proto",
+        names=("protocol", "netid"),
+        summary="The protocol and the address family of the socket, not of the traffic.",
+        tells=(
+            "tcp: an IPv4 socket. tcp6: an IPv6 socket.",
+            "udp, udp6: no connection, so State is empty or UNCONN.",
+            "ss calls the column Netid and writes tcp for both families.",
+        ),
+        mind=(
+            (
+                "A dual-stack listener is tcp6 and serves IPv4 too; its IPv4 connections are tcp6 with a v4-mapped"
+                " address."
+            ),
+            "netstat hides the ::ffff: prefix, so 'tcp6 10.9.0.2:7008' is an IPv4 address on an IPv6 socket.",
+        ),
         see_also=("Local Address", "v6only"),
     ),
     Column(
-        "Recv-Q", ("receive queue", "recv queue", "rq", "rx_queue"),
-        "What has arrived and was not fetched. Its meaning depends on the state.",
-        ("In LISTEN: connections waiting for accept().", "In all other states: bytes that arrived in order and were not read, plus 1 once the peer's FIN is there."),
-        ("Bytes, not packets. Out-of-order data is not counted.", "Above 0 for seconds means that the local program does not read. An attack is the rare explanation."),
-        queue="recv", see_also=("CLOSE_WAIT", "accept queue", "claim 001-1", "claim 001-3"),
+        name="Recv-Q",
+        names=("receive queue", "recv queue", "rq", "rx_queue"),
+        summary="What has arrived and was not fetched. Its meaning depends on the state.",
+        tells=(
+            "In LISTEN: connections waiting for accept().",
+            "In all other states: bytes that arrived in order and were not read, plus 1 once the peer's FIN is there.",
+        ),
+        mind=(
+            "Bytes, not packets. Out-of-order data is not counted.",
+            "Above 0 for seconds means that the local program does not read. An attack is the rare explanation.",
+        ),
+        queue="recv",
+        see_also=("CLOSE_WAIT", "accept queue", "claim 001-1", "claim 001-3"),
     ),
     Column(
-        "Send-Q", ("send queue", "sq", "tx_queue"),
-        "What the peer has not acknowledged. Its meaning depends on the state.",
-        ("In LISTEN: the backlog (ss, tcpscope) or 0 (netstat).", "In all other states: bytes not acknowledged, sent or not, plus 1 for a SYN or FIN of ours."),
-        ("Bytes, not packets.", "The timer beside it names the cause; the number alone does not.", "tcp_info's notsent_bytes is the part that has not left this host."),
-        queue="send", see_also=("Timer", "retransmission", "persist", "claim 001-2"),
+        name="Send-Q",
+        names=("send queue", "sq", "tx_queue"),
+        summary="What the peer has not acknowledged. Its meaning depends on the state.",
+        tells=(
+            "In LISTEN: the backlog (ss, tcpscope) or 0 (netstat).",
+            "In all other states: bytes not acknowledged, sent or not, plus 1 for a SYN or FIN of ours.",
+        ),
+        mind=(
+            "Bytes, not packets.",
+            "The timer beside it names the cause; the number alone does not.",
+            "tcp_info's notsent_bytes is the part that has not left this host.",
+        ),
+        queue="send",
+        see_also=("Timer", "retransmission", "persist", "claim 001-2"),
     ),
     Column(
-        "Local Address", ("local", "local address:port", "laddr"),
-        "The address and port of this end. On a listener: where it can be reached.",
-        ("0.0.0.0:p every IPv4 address; *:p (ss) every IPv4 and IPv6 address; [::]:p (ss) IPv6 only.", "netstat writes :::p both for dual stack and for IPv6 only; it cannot tell.", "A specific address: only that one. 127.0.0.1 or ::1: only this host."),
-        ("'Listens on' is not 'reachable': a firewall or NAT may stand before it. And loopback may be reached by DNAT, route_localnet, host-network containers or SSH forwards.",),
+        name="Local Address",
+        names=("local", "local address:port", "laddr"),
+        summary="The address and port of this end. On a listener: where it can be reached.",
+        tells=(
+            "0.0.0.0:p every IPv4 address; *:p (ss) every IPv4 and IPv6 address; [::]:p (ss) IPv6 only.",
+            "netstat writes :::p both for dual stack and for IPv6 only; it cannot tell.",
+            "A specific address: only that one. 127.0.0.1 or ::1: only this host.",
+        ),
+        mind=(
+            (
+                "'Listens on' is not 'reachable': a firewall or NAT may stand before it. And loopback may be reached by"
+                " DNAT, route_localnet, host-network containers or SSH forwards."
+            ),
+        ),
         see_also=("0.0.0.0:22", ":::22", "127.0.0.1:631", "v6only"),
     ),
     Column(
-        "Foreign Address", ("foreign", "peer address", "peer address:port", "remote", "remote address", "peer", "raddr"),
-        "The address and port of the other end.",
-        ("0.0.0.0:* or :::*: no peer; a listener or an unconnected socket.", "Behind NAT or a load balancer it is that device, not the client."),
-        ("Equal to Local Address, port included: the program has connected to itself.",),
+        name="Foreign Address",
+        names=("foreign", "peer address", "peer address:port", "remote", "remote address", "peer", "raddr"),
+        summary="The address and port of the other end.",
+        tells=(
+            "0.0.0.0:* or :::*: no peer; a listener or an unconnected socket.",
+            "Behind NAT or a load balancer it is that device, not the client.",
+        ),
+        mind=("Equal to Local Address, port included: the program has connected to itself.",),
         see_also=("self-connect",),
     ),
     Column(
-        "State", ("st", "status column"),
-        "Which of the eleven states of RFC 9293 this end is in. The other end is usually in another one.",
-        ("The kernel moves it, driven by segments, by calls of the program and by timers.", "UDP has no states; netstat leaves it empty, ss writes UNCONN or ESTAB."),
-        ("UNKNOWN is netstat's word for a number it does not know; it is no state.", "Each tool spells differently: FIN_WAIT2, FIN-WAIT-2 and FIN_WAIT_2 are one state."),
+        name="State",
+        names=("st", "status column"),
+        summary="Which of the eleven states of RFC 9293 this end is in. The other end is usually in another one.",
+        tells=(
+            "The kernel moves it, driven by segments, by calls of the program and by timers.",
+            "UDP has no states; netstat leaves it empty, ss writes UNCONN or ESTAB.",
+        ),
+        mind=(
+            "UNKNOWN is netstat's word for a number it does not know; it is no state.",
+            "Each tool spells differently: FIN_WAIT2, FIN-WAIT-2 and FIN_WAIT_2 are one state.",
+        ),
         see_also=("states", "claim 001-6"),
     ),
     Column(
-        "PID/Program name", ("pid/program", "pid", "program", "program name", "process", "users", "command", "owner"),
-        "A process that holds the socket open.",
-        (
-            "'-' has four reasons: no privilege to look; not accepted yet (ESTABLISHED or CLOSE_WAIT, inode 0); an orphan (FIN_WAIT_1, LAST_ACK, CLOSING, inode 0); a mini- or request socket (TIME_WAIT, FIN_WAIT_2 after close(), SYN_RECEIVED).",
+        name="PID/Program name",
+        names=("pid/program", "pid", "program", "program name", "process", "users", "command", "owner"),
+        summary="A process that holds the socket open.",
+        tells=(
+            (
+                "'-' has four reasons: no privilege to look; not accepted yet (ESTABLISHED or CLOSE_WAIT, inode 0); an"
+                " orphan (FIN_WAIT_1, LAST_ACK, CLOSING, inode 0); a mini- or request socket (TIME_WAIT, FIN_WAIT_2"
+                " after close(), SYN_RECEIVED)."
+            ),
             "tcpscope names the reason instead of '-'.",
         ),
-        (
-            "netstat shows one holder. After fork() several processes hold the same socket (same inode): the FIN goes out when the last one closes.",
+        mind=(
+            (
+                "netstat shows one holder. After fork() several processes hold the same socket (same inode): the FIN"
+                " goes out when the last one closes."
+            ),
             "The name comes from /proc/PID, 15 characters, and may be anything the program wrote there.",
-            "Finding it means a walk over the descriptors of all processes; with 200,000 socket descriptors on the machine netstat -tanp took 18.3 s, ss -tanp 1.6 s.",
+            (
+                "Finding it means a walk over the descriptors of all processes; with 200,000 socket descriptors on the"
+                " machine netstat -tanp took 18.3 s, ss -tanp 1.6 s."
+            ),
         ),
         see_also=("orphan", "mini-socket", "shared-socket-holders", "claim 002-7"),
     ),
     Column(
-        "Timer", ("timers column", "timer column", "tr"),
-        "Which of the kernel's clocks runs on the socket, when it fires and how often it did.",
-        (
+        name="Timer",
+        names=("timers column", "timer column", "tr"),
+        summary="Which of the kernel's clocks runs on the socket, when it fires and how often it did.",
+        tells=(
             "on: retransmission (SYN, SYN,ACK, data or FIN is not acknowledged).",
             "keepalive: the program asked for keepalive.",
             "timewait: TIME_WAIT, or FIN_WAIT_2 after close().",
             "persist (netstat: probe): the peer's window is 0.",
             "nothing or off: nobody waits for anything; the state can last for ever.",
         ),
-        ("ss prints 9.552 seconds as 9.552ms, and 119 minutes as 119min.", "The last number counts retransmissions or probes since the last progress."),
+        mind=(
+            "ss prints 9.552 seconds as 9.552ms, and 119 minutes as 119min.",
+            "The last number counts retransmissions or probes since the last progress.",
+        ),
         see_also=("timers", "retransmission", "persist", "keepalive"),
     ),
     Column(
-        "Inode", ("node", "ino", "device"),
-        "The number that ties a socket to the descriptors of processes (/proc/PID/fd -> socket:[inode]).",
-        ("0: no program has a descriptor for it (not accepted, orphan, request or mini-socket).", "The same inode under two PIDs: they share the socket."),
+        name="Inode",
+        names=("node", "ino", "device"),
+        summary="The number that ties a socket to the descriptors of processes (/proc/PID/fd -> socket:[inode]).",
+        tells=(
+            "0: no program has a descriptor for it (not accepted, orphan, request or mini-socket).",
+            "The same inode under two PIDs: they share the socket.",
+        ),
         see_also=("PID/Program name", "claim 002-7"),
     ),
     Column(
-        "User", ("uid", "user column"),
-        "The user who created the socket.",
-        ("It is the creator's, and stays when the process changes its user or hands the socket on.",),
-        ("0 on sockets without an inode says nothing.",),
+        name="User",
+        names=("uid", "user column"),
+        summary="The user who created the socket.",
+        tells=("It is the creator's, and stays when the process changes its user or hands the socket on.",),
+        mind=("0 on sockets without an inode says nothing.",),
         see_also=("PID/Program name",),
     ),
-)  # fmt: skip
+)
 
 _BY_NAME = {fold(name): column for column in COLUMNS for name in (column.name, *column.names)}
 
@@ -144,12 +213,24 @@ def _explain_queue_in(column: Column, state: State) -> Answer:
     if state is State.LISTEN:
         sections.append(Section("See it", commands=("tcpscope list -tlnp", "ss -tln")))
     return Answer(
-        "column", f"{column.name} in {state.name}", f"Column {column.name} in {state.name}", f"{text[0].upper()}{text[1:]}.",
-        tuple(sections), (column.name, state.name), {"column": column.name, "state": state.name, "meaning": text, "healthy": queues.normal},
-    )  # fmt: skip
+        "column",
+        f"{column.name} in {state.name}",
+        f"Column {column.name} in {state.name}",
+        f"{text[0].upper()}{text[1:]}.",
+        tuple(sections),
+        (column.name, state.name),
+        {"column": column.name, "state": state.name, "meaning": text, "healthy": queues.normal},
+    )
 
 
 def explain_columns() -> Answer:
     """List the columns."""
     rows = tuple((column.name, column.summary) for column in COLUMNS)
-    return Answer("columns", "columns", "Columns", "The columns of netstat -anlp, ss and tcpscope list.", (Section("Columns", grid=Grid(("column", "meaning"), rows)),), facts={"columns": [column.name for column in COLUMNS]})  # fmt: skip
+    return Answer(
+        "columns",
+        "columns",
+        "Columns",
+        "The columns of netstat -anlp, ss and tcpscope list.",
+        (Section("Columns", grid=Grid(("column", "meaning"), rows)),),
+        facts={"columns": [column.name for column in COLUMNS]},
+    )

@@ -60,7 +60,9 @@ _MEANT: dict[Event, str] = {
     Event.RST: "A reset that must be obeyed: it lies exactly at RCV.NXT (or answers our SYN).",
     Event.RST_IN_WINDOW: "A reset inside the window but not exactly at RCV.NXT; it might be forged (RFC 5961).",
     Event.RST_UNACCEPTABLE: "A reset outside the window, or one that cannot be for this connection.",
-    Event.SYN_IN_SYNCHRONIZED: "A SYN on a connection that exists: a peer that restarted, an old duplicate, or an attack (RFC 5961).",
+    Event.SYN_IN_SYNCHRONIZED: (
+        "A SYN on a connection that exists: a peer that restarted, an old duplicate, or an attack (RFC 5961)."
+    ),
     Event.SYN_REOPENS: "A SYN in TIME_WAIT that is provably newer than the old connection (RFC 6191).",
     Event.SYN_OLD_DUPLICATE: "A SYN in TIME_WAIT that is not provably newer.",
     Event.ACK_UNACCEPTABLE: "An acknowledgement of something never sent, or far too old.",

@@ -6,10 +6,10 @@ The catalogue lives in the doctor's room, which this one does not know: its entr
 from __future__ import annotations
 
 from tcpscope.explain.answer import Answer, Grid, Section
-from tcpscope.explain.claims import CLAIMS
-from tcpscope.explain.states import PORTRAITS
-from tcpscope.explain.sysctls import SETTINGS
-from tcpscope.explain.timers import CLOCKS
+from tcpscope.explain.claim_table import CLAIMS
+from tcpscope.explain.clocks import CLOCKS
+from tcpscope.explain.portraits import PORTRAITS
+from tcpscope.explain.sysctl_table import SETTINGS
 from tcpscope.machine.lifecycle import LIFE_ORDER
 from tcpscope.model.record import NamedTuple
 
@@ -121,7 +121,11 @@ def _thresholds(illness: Illness) -> tuple[Section, ...]:
 
 
 def _needs(illness: Illness) -> tuple[Section, ...]:
-    checked = "The illness was made for real on Linux 6.18 and found." if illness.is_verified else "Checked on constructed snapshots, not yet on a real illness."  # fmt: skip
+    checked = (
+        "The illness was made for real on Linux 6.18 and found."
+        if illness.is_verified
+        else "Checked on constructed snapshots, not yet on a real illness."
+    )
     items = tuple(_NEEDS.get(need, need) for need in illness.needs)
     head = "To judge it the doctor needs:" if items else "The list of sockets is enough to judge it."
     return (Section("What it needs", (checked, head), items),)

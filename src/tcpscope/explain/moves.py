@@ -10,29 +10,68 @@ from itertools import pairwise
 from tcpscope.explain.answer import Answer, Grid, Section, fold, prose_sections
 from tcpscope.explain.calls import calls_grid
 from tcpscope.explain.events import describe_event, row_as_json, rows_on, spell_event, spell_sends, spell_stimulus
-from tcpscope.explain.states import PORTRAITS, state_named
+from tcpscope.explain.portraits import PORTRAITS
+from tcpscope.explain.states import state_named
 from tcpscope.machine.lifecycle import ROWS, Row, road_of, rows_between, rows_from, ways_into, ways_out_of
 from tcpscope.machine.linux import DEVIATIONS, Deviation
 from tcpscope.model.event import Event
 from tcpscope.model.state import State
 
 _FLAGS = {
-    "SYN": ("Synchronize: opens a connection and tells the initial sequence number; counts as one octet.", (Event.SYN, Event.SYN_ACK, Event.SYN_IN_SYNCHRONIZED, Event.SYN_REOPENS, Event.SYN_OLD_DUPLICATE)),
+    "SYN": (
+        "Synchronize: opens a connection and tells the initial sequence number; counts as one octet.",
+        (Event.SYN, Event.SYN_ACK, Event.SYN_IN_SYNCHRONIZED, Event.SYN_REOPENS, Event.SYN_OLD_DUPLICATE),
+    ),
     "SYN,ACK": ("The answer to SYN: acknowledges it and opens the other direction.", (Event.SYN_ACK,)),
-    "ACK": ("Acknowledges everything before its number. Set in every segment after the first; takes no sequence number, so it is never acknowledged itself.", (Event.ACK, Event.ACK_OF_SYN, Event.ACK_OF_FIN, Event.ACK_UNACCEPTABLE, Event.ACK_MISSING)),
-    "FIN": ("The sender has no more data. Counts as one octet, is retransmitted until acknowledged, and closes one direction only.", (Event.FIN, Event.FIN_ACK_OF_FIN, Event.ACK_OF_FIN)),
-    "RST": ("The connection is gone, at once and without an answer. Sent for a segment that belongs to no connection, and to abort.", (Event.RST, Event.RST_IN_WINDOW, Event.RST_UNACCEPTABLE)),
-    "PSH": ("Push: give what you have to the program. Changes no state; Linux sets it on the last segment of a write.", ()),
+    "ACK": (
+        (
+            "Acknowledges everything before its number. Set in every segment after the first; takes no sequence number,"
+            " so it is never acknowledged itself."
+        ),
+        (Event.ACK, Event.ACK_OF_SYN, Event.ACK_OF_FIN, Event.ACK_UNACCEPTABLE, Event.ACK_MISSING),
+    ),
+    "FIN": (
+        (
+            "The sender has no more data. Counts as one octet, is retransmitted until acknowledged, and closes one"
+            " direction only."
+        ),
+        (Event.FIN, Event.FIN_ACK_OF_FIN, Event.ACK_OF_FIN),
+    ),
+    "RST": (
+        (
+            "The connection is gone, at once and without an answer. Sent for a segment that belongs to no connection,"
+            " and to abort."
+        ),
+        (Event.RST, Event.RST_IN_WINDOW, Event.RST_UNACCEPTABLE),
+    ),
+    "PSH": (
+        "Push: give what you have to the program. Changes no state; Linux sets it on the last segment of a write.",
+        (),
+    ),
     "URG": ("Urgent data up to the urgent pointer. Changes no state; new programs should not use it (RFC 6093).", ()),
     "ECE": ("Explicit congestion notification: a router marked a packet (RFC 3168). Changes no state.", ()),
     "CWR": ("Congestion window reduced: the answer to ECE (RFC 3168). Changes no state.", ()),
-    "challenge ACK": ("An ACK in answer to a suspicious RST or SYN: a real peer answers it with a provable RST (RFC 5961).", (Event.RST_IN_WINDOW, Event.SYN_IN_SYNCHRONIZED)),
-}  # fmt: skip
-_FLAG_NAMES = {fold(name.replace(",", "")): name for name in _FLAGS} | {"reset": "RST", "synack": "SYN,ACK", "s.": "SYN,ACK", "push": "PSH", "syn/ack": "SYN,ACK", "syn+ack": "SYN,ACK", "syn|ack": "SYN,ACK", "challengeack": "challenge ACK", "finack": "FIN", "fin,ack": "FIN"}  # fmt: skip
+    "challenge ACK": (
+        "An ACK in answer to a suspicious RST or SYN: a real peer answers it with a provable RST (RFC 5961).",
+        (Event.RST_IN_WINDOW, Event.SYN_IN_SYNCHRONIZED),
+    ),
+}
+_FLAG_NAMES = {fold(name.replace(",", "")): name for name in _FLAGS} | {
+    "reset": "RST",
+    "synack": "SYN,ACK",
+    "s.": "SYN,ACK",
+    "push": "PSH",
+    "syn/ack": "SYN,ACK",
+    "syn+ack": "SYN,ACK",
+    "syn|ack": "SYN,ACK",
+    "challengeack": "challenge ACK",
+    "finack": "FIN",
+    "fin,ack": "FIN",
+}
 
 
 def parse_move(text: str) -> tuple[State, ...] | None:
-    """Read ``A -> B`` (also ``→``, ``=>``, ``A to B``, ``A -> B -> C``); ``None`` when a part is no state or there is no arrow."""
+    """Read ``A -> B`` or ``A -> B -> C`` (also ``→``, ``=>``, `` to ``); ``None`` when a part is no state."""
     parts = text.replace("→", "->").replace("=>", "->").replace(" to ", "->").split("->")
     states = [state_named(part.strip().strip("'\"")) for part in parts]
     if len(parts) < 2 or None in states:
@@ -68,10 +107,13 @@ def explain_move(before: State, after: State) -> Answer:
     sections += prose_sections(("After it", PORTRAITS[after].summary if rows else ""))
     summary = _why(before, after) if before != after else "The state stays; these events happen in it."
     facts = {
-        "before": before.name, "after": after.name, "legal": bool(rows) or before == after,
-        "rows": [row_as_json(row) for row in rows], "roads": sorted({road_of(row) for row in rows} - {"other"}),
+        "before": before.name,
+        "after": after.name,
+        "legal": bool(rows) or before == after,
+        "rows": [row_as_json(row) for row in rows],
+        "roads": sorted({road_of(row) for row in rows} - {"other"}),
         "deviations": [row.name for row in deviations],
-    }  # fmt: skip
+    }
     name = f"{before.name} -> {after.name}"
     return Answer("transition", name, name, summary, tuple(sections), (before.name, after.name, "table"), facts)
 
@@ -85,7 +127,11 @@ def explain_walk(states: tuple[State, ...]) -> Answer:
     legal = all(rows_between(*step) for step in steps)
     name = " -> ".join(state.name for state in states)
     summary = "Every step is a move of RFC 9293." if legal else "Not every step is a move of RFC 9293."
-    facts: dict[str, object] = {"states": [state.name for state in states], "legal": legal, "rows": [row_as_json(row) for step in steps for row in rows_between(*step)]}  # fmt: skip
+    facts: dict[str, object] = {
+        "states": [state.name for state in states],
+        "legal": legal,
+        "rows": [row_as_json(row) for step in steps for row in rows_between(*step)],
+    }
     return Answer(
         "walk", name, name, summary, (Section("Steps", grid=grid),), tuple(state.name for state in states), facts
     )
@@ -109,10 +155,24 @@ def _rows_grid(rows: tuple[Row, ...], end: str = "") -> Grid:
 def explain_row(row: Row) -> Answer:
     """Explain one row by its id."""
     return Answer(
-        "row", row.id, f"{row.id}: {row.before.name} -> {row.after.name}", f"{row.note[0].upper()}{row.note[1:]}.",
-        (Section("The row", items=(f"event: {spell_stimulus(row)}", f"sends: {spell_sends(row.sends)}", f"section: RFC 9293 {row.rfc}", f"usual road: {road_of(row)}")),),
-        (row.before.name, row.after.name), row_as_json(row),
-    )  # fmt: skip
+        "row",
+        row.id,
+        f"{row.id}: {row.before.name} -> {row.after.name}",
+        f"{row.note[0].upper()}{row.note[1:]}.",
+        (
+            Section(
+                "The row",
+                items=(
+                    f"event: {spell_stimulus(row)}",
+                    f"sends: {spell_sends(row.sends)}",
+                    f"section: RFC 9293 {row.rfc}",
+                    f"usual road: {road_of(row)}",
+                ),
+            ),
+        ),
+        (row.before.name, row.after.name),
+        row_as_json(row),
+    )
 
 
 def explain_event(event: Event) -> Answer:
@@ -137,8 +197,19 @@ def explain_flag(name: str) -> Answer:
     meanings = tuple(f"{event.name}: {describe_event(event)}" for event in events)
     sections = []
     if events:
-        sections = [Section("What it can be, judged against the connection's numbers", items=meanings), Section("What its arrival does", grid=_rows_grid_by_state(rows))]  # fmt: skip
-    return Answer("segment", name, f"Segment {name}", summary, tuple(sections), tuple(f"event {event.name}" for event in events[:3]), {"flag": name, "events": [event.name for event in events], "rows": [row_as_json(row) for row in rows]})  # fmt: skip
+        sections = [
+            Section("What it can be, judged against the connection's numbers", items=meanings),
+            Section("What its arrival does", grid=_rows_grid_by_state(rows)),
+        ]
+    return Answer(
+        "segment",
+        name,
+        f"Segment {name}",
+        summary,
+        tuple(sections),
+        tuple(f"event {event.name}" for event in events[:3]),
+        {"flag": name, "events": [event.name for event in events], "rows": [row_as_json(row) for row in rows]},
+    )
 
 
 def _rows_grid_by_state(rows: tuple[Row, ...]) -> Grid:
@@ -156,7 +227,15 @@ def explain_table(state: State | None = None) -> Answer:
     moving = sum(row.changes_state for row in rows)
     title = "The table" if state is None else f"The table: rows of {state.name}"
     summary = f"{len(rows)} rows, {moving} of them change the state. '=' keeps it."
-    return Answer("table", "table" if state is None else f"table {state.name}", title, summary, (Section("Rows", grid=Grid(("row", "after", "sends", "RFC 9293", "note"), cells)),), ("diagram", "states"), {"rows": [row_as_json(row) for row in rows]})  # fmt: skip
+    return Answer(
+        "table",
+        "table" if state is None else f"table {state.name}",
+        title,
+        summary,
+        (Section("Rows", grid=Grid(("row", "after", "sends", "RFC 9293", "note"), cells)),),
+        ("diagram", "states"),
+        {"rows": [row_as_json(row) for row in rows]},
+    )
 
 
 def explain_deviation(row: Deviation) -> Answer:
@@ -169,12 +248,25 @@ def explain_deviation(row: Deviation) -> Answer:
     }
     facts: dict[str, object] = {"before": row.before.name, "after": row.after.name, "deviation": row.kind}
     return Answer(
-        "deviation", row.name, f"{row.name}: {row.before.name} -> {row.after.name}", f"{row.reason[0].upper()}{row.reason[1:]}.",
-        prose_sections(("What kind", kinds[row.kind])), (row.before.name, row.after.name, "deviations"), facts,
-    )  # fmt: skip
+        "deviation",
+        row.name,
+        f"{row.name}: {row.before.name} -> {row.after.name}",
+        f"{row.reason[0].upper()}{row.reason[1:]}.",
+        prose_sections(("What kind", kinds[row.kind])),
+        (row.before.name, row.after.name, "deviations"),
+        facts,
+    )
 
 
 def explain_deviations() -> Answer:
     """List every way in which Linux differs."""
     cells = tuple((row.name, row.kind, f"{row.before.name} -> {row.after.name}", row.reason) for row in DEVIATIONS)
-    return Answer("deviations", "deviations", "What Linux does otherwise", f"{len(DEVIATIONS)} named differences from RFC 9293, measured on Linux 6.18.", (Section("Deviations", grid=Grid(("name", "kind", "move", "reason"), cells)),), ("table",), {"deviations": [row.name for row in DEVIATIONS]})  # fmt: skip
+    return Answer(
+        "deviations",
+        "deviations",
+        "What Linux does otherwise",
+        f"{len(DEVIATIONS)} named differences from RFC 9293, measured on Linux 6.18.",
+        (Section("Deviations", grid=Grid(("name", "kind", "move", "reason"), cells)),),
+        ("table",),
+        {"deviations": [row.name for row in DEVIATIONS]},
+    )

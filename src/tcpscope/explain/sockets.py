@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tcpscope.explain.answer import Answer, Grid, Section
-from tcpscope.explain.states import PORTRAITS, findings_of
+from tcpscope.explain.portraits import PORTRAITS
+from tcpscope.explain.states import findings_of
 from tcpscope.model.socket import Socket, Timer
 from tcpscope.model.state import State
 
@@ -114,7 +115,10 @@ def _why_send_q(socket: Socket, timer: Timer) -> str:
     if timer.kind == "persist":
         return f"{socket.send_q} bytes wait: the peer's window is 0, its program does not read."
     if timer.kind == "on" and timer.retransmits:
-        return f"{socket.send_q} bytes are not acknowledged after {timer.retransmits} retransmissions: the path or the peer is gone."
+        return (
+            f"{socket.send_q} bytes are not acknowledged after {timer.retransmits} retransmissions: the path or the"
+            " peer is gone."
+        )
     return f"{socket.send_q} bytes are on their way."
 
 

@@ -8,8 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from tcpscope.explain import addresses, calls, claims, columns, counters, moves, pairs, states, sysctls, timers, tools
+from tcpscope.explain import (
+    addresses,
+    calls,
+    claims,
+    columns,
+    counters,
+    moves,
+    pairs,
+    states,
+    sysctls,
+    terms,
+    timers,
+    tools,
+)
 from tcpscope.explain.answer import Answer, Grid, Section, fold
+from tcpscope.explain.claim_table import ARTICLES
+from tcpscope.explain.clocks import CLOCKS
+from tcpscope.explain.sysctl_table import SETTINGS
 from tcpscope.machine import linux
 from tcpscope.machine.lifecycle import row_by_id
 from tcpscope.model.errors import UsageError
@@ -18,7 +34,11 @@ from tcpscope.model.state import State
 
 
 def _explain_diagram() -> Answer:
-    commands = ("tcpscope diagram -o tcp.svg", "tcpscope diagram --format mermaid", "tcpscope diagram --highlight FIN_WAIT_2 -o fw2.svg")  # fmt: skip
+    commands = (
+        "tcpscope diagram -o tcp.svg",
+        "tcpscope diagram --format mermaid",
+        "tcpscope diagram --highlight FIN_WAIT_2 -o fw2.svg",
+    )
     summary = (
         "The life cycle placed as in RFC 9293's figure 5: the client's road solid, the server's dashed, the rest thin."
     )
@@ -92,7 +112,7 @@ def _claim(text: str) -> Answer | None:
     if claim is not None:
         return claims.explain_claim(claim)
     word, _, article = text.strip().lower().partition(" ")
-    return claims.explain_claims(article) if word in ("claims", "claim") and article in claims.ARTICLES else None
+    return claims.explain_claims(article) if word in ("claims", "claim") and article in ARTICLES else None
 
 
 def _row(text: str) -> Answer | None:
@@ -160,8 +180,8 @@ def _tool(text: str) -> Answer | None:
 
 
 def _term(text: str) -> Answer | None:
-    term = tools.term_named(text)
-    return tools.explain_term(term) if term else None
+    term = terms.term_named(text)
+    return terms.explain_term(term) if term else None
 
 
 def _counter(text: str) -> Answer | None:
@@ -238,13 +258,13 @@ def topic_names() -> tuple[str, ...]:
         *LISTS,
         *(state.name for state in State),
         *(column.name for column in columns.COLUMNS),
-        *(clock.key for clock in timers.CLOCKS),
-        *(setting.name for setting in sysctls.SETTINGS),
+        *(clock.key for clock in CLOCKS),
+        *(setting.name for setting in SETTINGS),
         *(call.name for call in calls.CALLS),
         *(event.name for event in Event),
         *(row.name for row in linux.DEVIATIONS),
         *(tool.name for tool in tools.TOOLS),
-        *(term.name for term in tools.TERMS),
+        *(term.name for term in terms.TERMS),
         *counters.COUNTERS,
         "v6only",
     )
@@ -271,10 +291,13 @@ def explain_topics() -> Answer:
     """List what can be asked."""
     lists = (*((name, what) for name, (_, what) in LISTS.items()), ("findings", "the illnesses the doctor looks for"))
     return Answer(
-        "topics", "topics", "What can be explained", "Ask for one thing, or for a list of them.",
+        "topics",
+        "topics",
+        "What can be explained",
+        "Ask for one thing, or for a list of them.",
         (
             Section("One thing", grid=Grid(("for example", "tcpscope explain ..."), _EXAMPLES)),
             Section("Lists", grid=Grid(("tcpscope explain ...", "what"), lists)),
         ),
         facts={"topics": list(topic_names())},
-    )  # fmt: skip
+    )

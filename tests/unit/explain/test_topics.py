@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from tcpscope.cli.flags import parse_options
 from tcpscope.cli.main import COMMANDS
-from tcpscope.explain import calls, claims, columns, counters, pairs, states, sysctls, timers, tools
+from tcpscope.explain import calls, columns, counters, pairs, states, terms, tools
 from tcpscope.explain.answer import answer_as_json
+from tcpscope.explain.claim_table import ARTICLES, CLAIMS, VERDICTS
+from tcpscope.explain.clocks import CLOCKS
 from tcpscope.explain.events import describe_event, spell_event
+from tcpscope.explain.portraits import PORTRAITS
 from tcpscope.explain.queues import QUEUES
+from tcpscope.explain.sysctl_table import SETTINGS
 from tcpscope.explain.topics import LISTS, READERS, explain_topic, find_answer, topic_names
 from tcpscope.filters.parse import parse_filter
 from tcpscope.lab.scene import find_scenes
@@ -62,7 +66,7 @@ def test_ways_of_a_state_equal_the_table(state):
 
 
 def test_every_state_has_one_portrait_and_queues():
-    assert set(states.PORTRAITS) == set(QUEUES) == set(State)
+    assert set(PORTRAITS) == set(QUEUES) == set(State)
 
 
 @pytest.mark.parametrize("edge", sorted(EDGES), ids=lambda edge: f"{edge[0].name}->{edge[1].name}")
@@ -121,11 +125,11 @@ def test_table_holds_every_row_and_filters_by_state():
         ("recv-q in listen", "column", "Recv-Q in LISTEN"),
         ("Recv-Q LISTEN", "column", "Recv-Q in LISTEN"),
         ("Send-Q in FIN-WAIT-1", "column", "Send-Q in FIN_WAIT_1"),
-        *((setting.name, "sysctl", setting.name) for setting in sysctls.SETTINGS),
+        *((setting.name, "sysctl", setting.name) for setting in SETTINGS),
         ("tcp_fin_timeout", "sysctl", "net.ipv4.tcp_fin_timeout"),
         ("/proc/sys/net/core/somaxconn", "sysctl", "net.core.somaxconn"),
         ("somaxconn", "sysctl", "net.core.somaxconn"),
-        *((f"timer {clock.key}", "timer", clock.key) for clock in timers.CLOCKS),
+        *((f"timer {clock.key}", "timer", clock.key) for clock in CLOCKS),
         ("2MSL", "timer", "2msl"),
         ("keepalive", "timer", "keepalive"),
         ("retransmission", "timer", "retransmission"),
@@ -136,7 +140,7 @@ def test_table_holds_every_row_and_filters_by_state():
         ("timer syn-ack", "timer", "syn-ack-retries"),
         ("orphan", "timer", "orphan"),
         ("user timeout", "timer", "user-timeout"),
-        *((f"claim {claim.id}", "claim", claim.id) for claim in claims.CLAIMS),
+        *((f"claim {claim.id}", "claim", claim.id) for claim in CLAIMS),
         ("002-4", "claim", "002-4"),
         *((call.name, "", "") for call in calls.CALLS),
         ("call close", "user-call", "CLOSE"),
@@ -148,7 +152,7 @@ def test_table_holds_every_row_and_filters_by_state():
         *((flag, "segment", flag) for flag in ("SYN", "ACK", "FIN", "RST", "PSH", "URG")),
         *((row.name, "deviation", row.name) for row in DEVIATIONS),
         *((tool.name, "tool", tool.name) for tool in tools.TOOLS),
-        *((term.name, "term", term.name) for term in tools.TERMS),
+        *((term.name, "term", term.name) for term in terms.TERMS),
         ("FIN_WAIT_2/CLOSE_WAIT", "pair", "FIN_WAIT_2/CLOSE_WAIT"),
         ("v6only", "address", "v6only"),
         *((name, "counter", name) for name in counters.COUNTERS),
@@ -247,10 +251,10 @@ def test_pairs_are_symmetric_and_unique():
 
 
 def test_claims_have_unique_ids_known_verdicts_and_articles():
-    ids = [claim.id for claim in claims.CLAIMS]
+    ids = [claim.id for claim in CLAIMS]
     assert ids == sorted(set(ids), key=lambda text: tuple(map(int, text.split("-"))))
-    assert {claim.id[:3] for claim in claims.CLAIMS} == set(claims.ARTICLES)
-    assert {claim.verdict for claim in claims.CLAIMS} == set(claims.VERDICTS)
+    assert {claim.id[:3] for claim in CLAIMS} == set(ARTICLES)
+    assert {claim.verdict for claim in CLAIMS} == set(VERDICTS)
     assert [claim["id"] for claim in explain_topic("claims").facts["claims"]] == ids
     assert all(claim["id"].startswith("002") for claim in explain_topic("claims 002").facts["claims"])
 
@@ -262,8 +266,8 @@ def test_every_pointer_leads_somewhere(known_findings):
     dangling = set()
     for name in (
         *topic_names(),
-        *(f"claim {claim.id}" for claim in claims.CLAIMS),
-        *(f"timer {c.key}" for c in timers.CLOCKS),
+        *(f"claim {claim.id}" for claim in CLAIMS),
+        *(f"timer {c.key}" for c in CLOCKS),
     ):
         for target in explain_topic(name).see_also:
             if find_answer(target) is None and target not in known_findings:

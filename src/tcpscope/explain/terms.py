@@ -1,0 +1,154 @@
+"""Words of the field that are no state, event, column or setting."""
+
+from __future__ import annotations
+
+from tcpscope.explain.answer import Answer, fold, prose_sections
+from tcpscope.model.record import NamedTuple
+
+
+class Term(NamedTuple):
+    """One word of the field that is no state, event, column or setting."""
+
+    name: str
+    names: tuple[str, ...]
+    meaning: str
+    more: tuple[str, ...] = ()
+    see_also: tuple[str, ...] = ()
+
+
+TERMS: tuple[Term, ...] = (
+    Term(
+        name="orphan socket",
+        names=("orphan connection", "orphaned"),
+        meaning="A connection whose program has closed it (or ended) while the kernel still finishes it.",
+        more=("States FIN_WAIT_1, LAST_ACK, CLOSING with inode 0; FIN_WAIT_2 with inode 0 is kept as a mini-socket.",),
+        see_also=("orphan", "FIN_WAIT_1", "LAST_ACK"),
+    ),
+    Term(
+        name="mini-socket",
+        names=("time-wait mini-socket", "minisocket"),
+        meaning="The small record that replaces the socket in TIME_WAIT and in FIN_WAIT_2 after close().",
+        more=("No inode, no process, no buffers; timer 'timewait'. sockstat counts both kinds in tw.",),
+        see_also=("TIME_WAIT", "FIN_WAIT_2"),
+    ),
+    Term(
+        name="request socket",
+        names=("reqsk", "half-open handshake", "syn queue"),
+        meaning="The small record of a handshake that is not finished: SYN_RECEIVED on the server.",
+        more=("State 12 inside the kernel. The listener stays LISTEN. No program can see or close it.",),
+        see_also=("SYN_RECEIVED", "syn-flood"),
+    ),
+    Term(
+        name="accept queue",
+        names=("accept backlog", "completed queue", "backlog", "listen backlog"),
+        meaning="Finished handshakes that wait for accept(): Recv-Q of the listener.",
+        more=("It holds backlog + 1. When it is full, SYNs are dropped and clients stay in SYN_SENT.",),
+        see_also=("Recv-Q LISTEN", "net.core.somaxconn", "accept-queue-overflow"),
+    ),
+    Term(
+        name="half-close",
+        names=("half closed", "halfclose"),
+        meaning="One direction is closed, the other still carries data: FIN_WAIT_2 here, CLOSE_WAIT there.",
+        more=("Legal, and used by ssh, rsync and HTTP/1.0 proxies. Made by shutdown(SHUT_WR).",),
+        see_also=("shutdown()", "FIN_WAIT_2/CLOSE_WAIT"),
+    ),
+    Term(
+        name="half-open",
+        names=("half open", "ghost", "stale connection"),
+        meaning="One end believes in a connection that the other has lost.",
+        more=("No packet flows, so nothing tells. The next data is answered with RST, or with silence.",),
+        see_also=("half-open-stale", "keepalive"),
+    ),
+    Term(
+        name="simultaneous close",
+        names=("simultaneous closing",),
+        meaning="Both ends send FIN before either has the other's.",
+        more=("FIN_WAIT_1 -> CLOSING -> TIME_WAIT on both ends, by arriving segments and not by timers.",),
+        see_also=("CLOSING", "claim 004-4"),
+    ),
+    Term(
+        name="simultaneous open",
+        names=(),
+        meaning="Both ends connect to each other at once: SYN_SENT -> SYN_RECEIVED -> ESTABLISHED.",
+        see_also=("SYN_RECEIVED", "self-connect"),
+    ),
+    Term(
+        name="self connection",
+        names=("selfconnect",),
+        meaning="A program connected to itself: local and foreign address are equal.",
+        more=(
+            (
+                "A client that retries to a dead local service in the ephemeral range meets its own SYN (measured:"
+                " after 6596 tries, 0.53 s)."
+            ),
+        ),
+        see_also=("self-connect", "net.ipv4.ip_local_reserved_ports"),
+    ),
+    Term(
+        name="SYN cookies",
+        names=("syncookies", "syn cookie"),
+        meaning="A SYN,ACK whose sequence number encodes the handshake, so that the server need not remember it.",
+        more=("Used when the queue is full. Needs timestamps to keep window scaling and SACK.",),
+        see_also=("net.ipv4.tcp_syncookies", "syn-flood"),
+    ),
+    Term(
+        name="ephemeral port",
+        names=("ephemeral ports", "local port", "port exhaustion"),
+        meaning="The local port connect() picks, from net.ipv4.ip_local_port_range.",
+        more=("Used up per destination (address and port), TIME_WAIT included; then EADDRNOTAVAIL.",),
+        see_also=("net.ipv4.ip_local_port_range", "ephemeral-port-exhaustion-timewait"),
+    ),
+    Term(
+        name="UNKNOWN",
+        names=("unknown state",),
+        meaning="netstat's word for a state number it does not know. It is no TCP state.",
+        more=("Seen for 12 (request socket) or 13 (bound only) with a tool older than the kernel.",),
+        see_also=("states", "claim 001-6"),
+    ),
+    Term(
+        name="three-way handshake",
+        names=("handshake", "3-way handshake"),
+        meaning="SYN, SYN,ACK, ACK: both ends learn each other's first sequence number.",
+        more=("Done by the two kernels. The server's program is not asked; accept() only fetches the result.",),
+        see_also=("CLOSED -> SYN_SENT -> ESTABLISHED", "accept()"),
+    ),
+    Term(
+        name="four-way close",
+        names=("four-way handshake", "teardown"),
+        meaning="FIN, ACK, FIN, ACK: each direction is closed on its own.",
+        more=("Three segments when the second end closes at once: its ACK and FIN share one.",),
+        see_also=("FIN_WAIT_1 -> TIME_WAIT", "half-close"),
+    ),
+    Term(
+        name="active open",
+        names=("active opener", "client"),
+        meaning="The end that calls connect() first: the client. Who sends more data does not matter.",
+        see_also=("claim 003-1", "connect()"),
+    ),
+    Term(
+        name="passive open",
+        names=("passive opener", "server"),
+        meaning="The end that listens: the server.",
+        see_also=("claim 003-1", "listen()"),
+    ),
+)
+
+_TERM_BY_NAME = {fold(name): term for term in TERMS for name in (term.name, *term.names)}
+
+
+def term_named(text: str) -> Term | None:
+    """Return the term of this name, or ``None``."""
+    return _TERM_BY_NAME.get(fold(text))
+
+
+def explain_term(term: Term) -> Answer:
+    """Explain one word of the field."""
+    return Answer(
+        "term",
+        term.name,
+        term.name,
+        term.meaning,
+        prose_sections(("More", term.more)),
+        term.see_also,
+        {"term": term.name},
+    )
