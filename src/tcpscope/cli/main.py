@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "a state, move, column, address, timer, setting, claim or socket, in prose"),
     "diagram": ("diagram", "the life cycle as SVG or Mermaid, drawn from the table"),
     "lab": ("lab", "make any state, transition or illness with real sockets, in private namespaces"),
+    "simulate": ("simulate", "two endpoints over a simulated network: ladders and loss tables in virtual time"),
 }
 
 

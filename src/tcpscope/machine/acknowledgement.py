@@ -17,6 +17,8 @@ def take_ack(tcb: Tcb, segment: Segment, now_ns: int) -> None:
         acked_bytes = 0  # an old duplicate
     fresh_bytes = 0
     has_dsack = False
+    if acked_bytes or segment.options.sack:
+        tcb.rack.settled = tcb.rack.fack
     if tcb.sack_ok and segment.options.sack:
         has_dsack = note_dsack(tcb, segment)
         fresh_bytes = recovery.mark_sacked(tcb, segment.options.sack)

@@ -55,6 +55,7 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
     if acked_bytes:
         tcb.dup_acks = 0
         tcb.recovery.dup_bytes = 0
+        tcb.rack.settled = tcb.rack.fack
         advance(tcb, segment, acked_bytes, (tcb.snd_nxt - tcb.snd_una) & MASK, now_ns)
     tcb.snd_wl1, tcb.snd_wl2 = seq, ack
     tcb.snd_wnd = wnd << tcb.snd_wscale

@@ -1,8 +1,8 @@
 """RACK's memory of what was delivered, and the tail loss probe (RFC 8985).
 
-A segment is lost when one that was *sent* later has arrived, and it had a little longer than a round trip: so a lost
-retransmission is noticed too. The last segments of a flight are probed for (TLP) instead of waiting for the RTO. Both
-need SACK. What follows from a loss is :mod:`tcpscope.machine.recovery`'s business.
+A segment is lost when one that was *sent* later (by count: clocks are too coarse) has arrived, and it had a little
+longer than a round trip: so a lost retransmission is noticed too. The last segments of a flight are probed for (TLP)
+instead of waiting for the RTO. Both need SACK. What follows from a loss is :mod:`tcpscope.machine.recovery`'s business.
 """
 
 from __future__ import annotations
@@ -22,22 +22,13 @@ MAX_ACK_DELAY_NS = 200_000_000
 class Rack:
     """What RACK remembers of one connection (RFC 8985 §5.2, §7.1). ``probe_end`` is -1 without a probe outstanding."""
 
-    __slots__ = (
-        "end_seq",
-        "fack",
-        "probe_end",
-        "probe_repeats",
-        "reo_wnd_mult",
-        "reordering_seen",
-        "rtt_ns",
-        "sent_ns",
-    )
+    __slots__ = ("fack", "order", "probe_end", "probe_repeats", "reo_wnd_mult", "reordering_seen", "rtt_ns", "settled")
 
     def __init__(self) -> None:
-        self.sent_ns = -1  # when the newest of the delivered segments was sent
-        self.end_seq = 0
+        self.order = 0  # which transmission the newest of the delivered segments was
         self.rtt_ns = 0
         self.fack: int | None = None  # highest sequence number known to have arrived
+        self.settled: int | None = None  # the same before the acknowledgement that is being taken
         self.reordering_seen = False
         self.reo_wnd_mult = 1
         self.probe_end = -1
@@ -52,16 +43,10 @@ def note_delivered(tcb: Tcb, sent: Sent) -> None:
         return  # the first transmission arrived, not this one
     if rack.fack is None or (sent.end - rack.fack) & MASK < HALF:
         rack.fack = sent.end
-    elif sent.transmissions == 1:
+    if sent.transmissions == 1 and rack.settled is not None and (sent.end - rack.settled) & MASK >= HALF:
         rack.reordering_seen = True
     rack.rtt_ns = rtt_ns
-    if is_sent_after(sent.sent_ns, sent.end, rack.sent_ns, rack.end_seq):
-        rack.sent_ns, rack.end_seq = sent.sent_ns, sent.end
-
-
-def is_sent_after(sent_ns: int, end: int, other_ns: int, other_end: int) -> bool:
-    """Whether one segment left after another; the sequence number decides between equal times."""
-    return sent_ns > other_ns or (sent_ns == other_ns and 0 < (end - other_end) & MASK < HALF)
+    rack.order = max(rack.order, sent.order)
 
 
 def arm_probe(tcb: Tcb, now_ns: int) -> None:

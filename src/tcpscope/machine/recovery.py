@@ -26,7 +26,7 @@ MAX_REO_WND_MULT = 16
 class Sent:
     """One segment in flight: ``[seq, end)`` with its text and its SYN or FIN."""
 
-    __slots__ = ("end", "flags", "lost", "payload", "sacked", "sent_ns", "seq", "transmissions")
+    __slots__ = ("end", "flags", "lost", "order", "payload", "sacked", "sent_ns", "seq", "transmissions")
 
     def __init__(self, seq: int, end: int, payload: bytes | memoryview, flags: int, sent_ns: int) -> None:
         self.seq = seq
@@ -35,6 +35,7 @@ class Sent:
         self.flags = flags
         self.sent_ns = sent_ns
         self.transmissions = 1
+        self.order = 0  # counts transmissions: which of two left first, when the clock cannot tell
         self.sacked = False
         self.lost = False
 
@@ -47,7 +48,9 @@ class Sent:
 class Recovery:
     """Phase and counts of one connection; ``point`` is SND.NXT when the loss was noticed."""
 
-    __slots__ = ("dup_bytes", "lost_bytes", "must_send", "phase", "point", "sacked_bytes", "undo", "undo_stamp")
+    __slots__ = (
+        "dup_bytes", "lost_bytes", "must_send", "orders", "phase", "point", "sacked_bytes", "undo", "undo_stamp",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.phase = OPEN
@@ -57,7 +60,13 @@ class Recovery:
         self.dup_bytes = 0  # without SACK: what duplicate ACKs say has left the network
         self.must_send = False  # the first segment of a recovery goes whatever the pipe says
         self.undo: tuple[int, int] | None = None  # cwnd and ssthresh of before, while the loss is not proven
+        self.orders = 0
         self.undo_stamp = -1  # TSval of the first retransmission of this recovery
+
+    def next_order(self) -> int:
+        """Count one more transmission."""
+        self.orders += 1
+        return self.orders
 
 
 def pipe_bytes(tcb: Tcb) -> int:
@@ -93,7 +102,7 @@ def split(tcb: Tcb, index: int, at_seq: int) -> None:
     sent = tcb.flight[index]
     first_bytes = (at_seq - sent.seq) & MASK
     rest = Sent(at_seq, sent.end, memoryview(sent.payload)[first_bytes:], sent.flags, sent.sent_ns)
-    rest.transmissions, rest.sacked, rest.lost = sent.transmissions, sent.sacked, sent.lost
+    rest.transmissions, rest.sacked, rest.lost, rest.order = sent.transmissions, sent.sacked, sent.lost, sent.order
     sent.payload = memoryview(sent.payload)[:first_bytes]
     sent.end = at_seq
     sent.flags &= ~0x09  # FIN and PSH belong to the end
@@ -260,7 +269,7 @@ def detect_losses(tcb: Tcb, now_ns: int) -> None:
     patience_ns = newest.rtt_ns + reo_wnd_ns(tcb)
     wait_ns = 0
     for sent in tcb.flight:
-        if sent.sacked or sent.lost or not rack.is_sent_after(newest.sent_ns, newest.end_seq, sent.sent_ns, sent.end):
+        if sent.sacked or sent.lost or sent.order > newest.order:
             continue
         remaining_ns = sent.sent_ns + patience_ns - now_ns
         if remaining_ns <= 0:

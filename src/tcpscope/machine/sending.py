@@ -131,7 +131,7 @@ def emit_text(tcb: Tcb, octets: int, now_ns: int) -> Segment:
         flags |= CWR
         tcb.sends_cwr = False
     tcb.snd_nxt = end
-    tcb.flight.append(Sent(seq, end, text, flags & (FIN | PSH), now_ns))
+    _fly(tcb, Sent(seq, end, text, flags & (FIN | PSH), now_ns))
     if tcb.deadline_retransmit_ns == NEVER:
         tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns  # RFC 6298 §5.1
     if tcb.profile.rack:
@@ -148,7 +148,7 @@ def emit_fin(tcb: Tcb, now_ns: int) -> Segment:
         _wake_up(tcb, now_ns)
     seq = tcb.snd_fin = tcb.snd_nxt
     tcb.snd_nxt = (seq + 1) & MASK
-    tcb.flight.append(Sent(seq, tcb.snd_nxt, b"", FIN, now_ns))
+    _fly(tcb, Sent(seq, tcb.snd_nxt, b"", FIN, now_ns))
     if tcb.deadline_retransmit_ns == NEVER:
         tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns
     return _segment(tcb, seq, FIN | ACK, b"", now_ns)
@@ -157,10 +157,15 @@ def emit_fin(tcb: Tcb, now_ns: int) -> Segment:
 def emit_syn(tcb: Tcb, now_ns: int) -> Segment:
     """Send the first SYN or SYN|ACK."""
     tcb.snd_nxt = (tcb.iss + 1) & MASK
-    tcb.flight.append(Sent(tcb.iss, tcb.snd_nxt, b"", SYN, now_ns))
+    _fly(tcb, Sent(tcb.iss, tcb.snd_nxt, b"", SYN, now_ns))
     tcb.progress_ns = now_ns
     tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns
     return _syn_segment(tcb, now_ns)
+
+
+def _fly(tcb: Tcb, sent: Sent) -> None:
+    sent.order = tcb.recovery.next_order()
+    tcb.flight.append(sent)
 
 
 def emit_again(tcb: Tcb, sent: Sent, now_ns: int) -> Segment:
@@ -172,9 +177,12 @@ def emit_again(tcb: Tcb, sent: Sent, now_ns: int) -> Segment:
     tcb.recovery.must_send = False
     sent.transmissions += 1
     sent.sent_ns = now_ns
+    sent.order = tcb.recovery.next_order()
     if tcb.timestamps_ok and tcb.recovery.undo_stamp < 0:
         tcb.recovery.undo_stamp = timestamp_now(tcb, now_ns)
-    if tcb.deadline_retransmit_ns == NEVER:
+    # Why: the oldest segment gets a whole RTO again, so that RACK may notice when its repetition is lost too
+    is_head = tcb.recovery.phase == recovery.RECOVERY and sent is tcb.flight[0]
+    if tcb.deadline_retransmit_ns == NEVER or is_head:
         tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns
     tcb.counters.retransmits += 1
     if sent.flags & SYN and tcb.state in (State.SYN_SENT, State.SYN_RECEIVED):

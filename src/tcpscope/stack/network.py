@@ -1,13 +1,14 @@
-"""A network in virtual time: connections joined by links with delay, loss, reordering and duplication.
+"""A network in virtual time: connections joined by links with delay, rate, queue, loss, reordering, duplication.
 
 Nothing sleeps: time jumps to the next arrival or deadline. All chance comes from the generator that is handed in, so
 that equal seeds give equal runs. Segments travel as words, not as bytes; nothing is lost that a link does not lose.
+Ends come in pairs (0 with 1, 2 with 3 ...); all pairs share the two directions of one path.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from tcpscope.machine.connection import Connection
@@ -15,20 +16,30 @@ from tcpscope.model.record import NamedTuple
 from tcpscope.model.segment import Segment
 
 MS = 1_000_000
+SECOND = 1_000_000_000
+#: Octets of a segment besides its text: IPv4 and TCP headers and a timestamp.
+HEADER_BYTES = 52
 
 
 class Link(NamedTuple):
-    """One direction between two ends. Chances are 0.0 to 1.0; a reordered segment takes ``reorder_ns`` longer."""
+    """One direction of the path. Chances are 0.0 to 1.0; a reordered segment takes ``reorder_ns`` longer.
+
+    ``rate`` is in octets per second, 0 for no limit; ``queue_bytes`` what may wait in front of it (0: any amount). A
+    corrupted segment arrives, fails its checksum and is dropped there.
+    """
 
     delay_ns: int = 50 * MS
     loss: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
     reorder_ns: int = 20 * MS
+    rate: int = 0
+    queue_bytes: int = 0
+    corrupt: float = 0.0
 
 
 class Passage(NamedTuple):
-    """One segment put on a link: when, from which end (0 or 1), and what became of it (``lost``, ``sent``)."""
+    """One segment put on a link: when, from which end, and its fate: ``sent lost full corrupted``."""
 
     when_ns: int
     end: int
@@ -36,13 +47,16 @@ class Passage(NamedTuple):
     fate: str
 
 
+_IDEAL = (Link(), Link())
+
+
 class Network:
-    """Two connections and the links between them; ``ends[0]`` and ``ends[1]``."""
+    """Connections and the path between them; ``links[0]`` leads from even ends to odd ones, ``links[1]`` back."""
 
     def __init__(
         self,
-        ends: tuple[Connection, Connection],
-        links: tuple[Link, Link] = (Link(), Link()),
+        ends: Sequence[Connection],
+        links: tuple[Link, Link] = _IDEAL,
         random: Random | None = None,
         *,
         now_ns: int = 0,
@@ -55,7 +69,11 @@ class Network:
         self.keeps_passages = True
         #: asked for each segment: ``(end, segment) -> bool``; ``True`` loses it.
         self.loses: Callable[[int, Segment], bool] | None = None
+        #: told of each segment put on a link, and of each end that something happened to.
+        self.on_passage: Callable[[Passage], None] | None = None
+        self.on_change: Callable[[int], None] | None = None
         self._queue: list[tuple[int, int, int, Segment]] = []
+        self._free_ns = [0, 0]  # when each direction has sent all that waits
         self._count = 0
 
     def run_until(self, is_done: Callable[[], bool], *, limit_ns: int) -> bool:
@@ -88,31 +106,61 @@ class Network:
         while self._queue and self._queue[0][0] <= when_ns:
             _, _, end, segment = heapq.heappop(self._queue)
             self.ends[end].receive_segment(segment, when_ns)
+            if self.on_change is not None:
+                self.on_change(end)
             self._poll_end(end)
 
     def _poll(self) -> None:
-        for end in (0, 1):
+        for end in range(len(self.ends)):
             self._poll_end(end)
 
     def _poll_end(self, end: int) -> None:
         while True:
             segments = self.ends[end].poll(self.now_ns)
+            if self.on_change is not None:
+                self.on_change(end)
             for segment in segments:
                 self._carry(end, segment)
             if not segments:
                 return
 
     def _carry(self, end: int, segment: Segment) -> None:
-        link = self.links[end]
-        lost = self.random.random() < link.loss if link.loss else False
-        if self.loses is not None and self.loses(end, segment):
-            lost = True
-        if self.keeps_passages:
-            self.passages.append(Passage(self.now_ns, end, segment, "lost" if lost else "sent"))
-        if lost:
+        link = self.links[end & 1]
+        fate = self._decide(link, end, segment)
+        leaves_ns = self._queue_up(link, end & 1, segment) if fate == "sent" else self.now_ns
+        if leaves_ns is None:
+            fate, leaves_ns = "full", self.now_ns
+        if self.keeps_passages or self.on_passage is not None:
+            self._record(Passage(self.now_ns, end, segment, fate))
+        if fate != "sent":
             return
         copies = 2 if link.duplicate and self.random.random() < link.duplicate else 1
         for _ in range(copies):
             late_ns = link.reorder_ns if link.reorder and self.random.random() < link.reorder else 0
             self._count += 1
-            heapq.heappush(self._queue, (self.now_ns + link.delay_ns + late_ns, self._count, 1 - end, segment))
+            heapq.heappush(self._queue, (leaves_ns + link.delay_ns + late_ns, self._count, end ^ 1, segment))
+
+    def _decide(self, link: Link, end: int, segment: Segment) -> str:
+        is_lost = self.random.random() < link.loss if link.loss else False
+        if self.loses is not None and self.loses(end, segment):
+            is_lost = True
+        if is_lost:
+            return "lost"
+        return "corrupted" if link.corrupt and self.random.random() < link.corrupt else "sent"
+
+    def _queue_up(self, link: Link, direction: int, segment: Segment) -> int | None:
+        """Return when the segment has left, ``None`` when the queue in front of the link is full."""
+        if not link.rate:
+            return self.now_ns
+        waiting_ns = max(0, self._free_ns[direction] - self.now_ns)
+        size = len(segment.payload) + HEADER_BYTES
+        if link.queue_bytes and waiting_ns * link.rate // SECOND + size > link.queue_bytes:
+            return None
+        self._free_ns[direction] = self.now_ns + waiting_ns + size * SECOND // link.rate
+        return self._free_ns[direction]
+
+    def _record(self, passage: Passage) -> None:
+        if self.keeps_passages:
+            self.passages.append(passage)
+        if self.on_passage is not None:
+            self.on_passage(passage)

@@ -70,7 +70,7 @@ def test_three_lost_segments_are_repaired_in_one_round_trip_without_a_timeout():
 
 @pytest.mark.parametrize("rack", [True, False])
 def test_a_lost_retransmission_is_noticed_by_rack_and_costs_a_timeout_without(rack):
-    net, client, server = network(LINUX._replace(rack=rack))
+    net, client, server = network(LINUX._replace(rack=rack), Link(40 * MS))  # two round trips are less than the RTO
     net.loses = lose_text({20}, copies=2)
     transfer(net, client, server)
     counters = client.tcb.counters
