@@ -27,6 +27,8 @@ SNAPLEN = 262_144
 _BLOCK_BYTES, _FRAME_BYTES = 1 << 19, 1 << 11
 RING_BYTES = 16 << 20
 _RETIRE_MS, _POLL_MS = 10, 100
+#: After :meth:`LiveSource.stop`: how long to wait for the last block, and for one that is still being filled.
+_SETTLE_S, _PATIENCE_S = 0.05, 1.0
 _NS = 1_000_000_000
 
 _ETH_P_ALL = 3
@@ -85,22 +87,23 @@ class LiveSource:
     def iter_chunks(self, chunk_bytes: int = 0) -> Iterator[Chunk]:
         """Yield what each block of the ring holds, until stopped and empty. A chunk may be empty: time passes."""
         import select
+        import time
 
         poll = select.poll()
         poll.register(self._socket, select.POLLIN | select.POLLERR)
-        current = 0
+        current, until = 0, 0.0
         while True:
-            was_stopped = self._is_stopped
             while self._is_ready(current):
                 chunk = self._take(current)
                 current = (current + 1) % self._blocks
                 if chunk.offset:
                     yield chunk
-            if was_stopped:
+            now = time.monotonic()
+            if self._is_stopped and not until:
+                until = now + _SETTLE_S
+            if until and now >= until and (not self._is_filling(current) or now >= until + _PATIENCE_S):
                 break
-            if self._is_stopped:
-                poll.poll(3 * _RETIRE_MS)
-            elif not poll.poll(_POLL_MS):
+            if not poll.poll(_RETIRE_MS if until else _POLL_MS) and not until:
                 yield self._chunk(bytearray(), Columns())
         self.count_drops()
 
@@ -150,6 +153,10 @@ class LiveSource:
 
     def _is_ready(self, block: int) -> bool:
         return bool(self._ring[block * _BLOCK_BYTES + _STATUS_AT] & _STATUS_USER)
+
+    def _is_filling(self, block: int) -> bool:
+        """Whether the kernel has put packets into a block that it still keeps."""
+        return bool(_BLOCK.unpack_from(self._ring, block * _BLOCK_BYTES)[3])
 
     def _take(self, block: int) -> Chunk:
         start = block * _BLOCK_BYTES

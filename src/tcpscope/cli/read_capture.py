@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EPILOG = """examples:
   tcpscope read trace.pcapng                     pairs of final states, verdicts, one line per connection
+  tcpscope read trace.pcapng --lines             as tcpdump prints it, with states, handshake and close counted
   tcpscope read trace.pcapng --ladder 7          every segment of connection 7 with both ends' states
   tcpscope read trace.pcapng --ladder 7 --svg    the same as a picture, on standard output
   tcpscope read trace.pcap --state-at +1.5       what ss would have shown at both ends 1.5 s after the first packet
@@ -38,6 +39,8 @@ def run(argv: list[str]) -> int:
     from tcpscope.packets.analysis import analyse
 
     paths = expand(options.files)
+    if options.lines:
+        return _print_lines(paths, options)
     with _Replayable(paths, needed=options.ladder is not None) as replayable:
         analysis = analyse(replayable.paths, engine=options.engine)
         if options.ladder is not None:
@@ -59,6 +62,7 @@ def _parse(argv: list[str]) -> Namespace:
     parser = new_parser("read", "Read captures: both ends' states of every connection, and why.", EPILOG)
     parser.add_argument("files", nargs="+", metavar="FILE", help="a capture, a folder, a pattern; - is standard input")
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--lines", action="store_true", help="every segment as tcpdump prints it, with states")
     parser.add_argument("--ladder", type=int, metavar="N", help="every segment of connection N, both ends' states")
     parser.add_argument("--svg", action="store_true", help="the ladder as SVG")
     parser.add_argument("--state-at", metavar="TIME", help="sockets of both ends at +SECONDS, epoch or ISO time")
@@ -124,6 +128,29 @@ class _Replayable:
             import os
 
             os.unlink(self._name)
+
+
+def _print_lines(paths: Sequence[str], options: Namespace) -> int:
+    """Print segment by segment what is known at that moment, as ``tcpscope capture`` does."""
+    import json
+
+    from tcpscope.capture import open_capture
+    from tcpscope.packets.following import Follower
+    from tcpscope.views.packet_line import LineStyle, segment_object
+
+    follower, style, is_damaged = Follower(), LineStyle(options.names), False
+    for path in paths:
+        with open_capture(path) as source:
+            for chunk in source.iter_chunks():
+                for number, seen in follower.follow(chunk):
+                    line = (
+                        json.dumps({**segment_object(seen), "connection": number}) if options.json else style.line(seen)
+                    )
+                    write(line + "\n")
+            for damage in source.damage:
+                is_damaged = True
+                print(f"tcpscope: damaged: {damage}", file=sys.stderr)
+    return 1 if is_damaged else 0
 
 
 def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) -> None:

@@ -1,7 +1,8 @@
 """One segment as a line, as tcpdump prints it, with the state of each end behind its address.
 
 ``14:12:45.104687 IP 127.0.0.1.39870 (SYN_SENT) > 127.0.0.1.9502 (LISTEN): Flags [S], seq 1, win 512, length 0``.
-A state that the segment changed is written with the one before it: ``SYN_SENT→ESTABLISHED``.
+A state that the segment changed is written with the one before it: ``SYN_SENT→ESTABLISHED``. The steps of the
+handshake and of the close are counted at the end of the line: ``(handshake 1 of 3)``, ``(close 2 and 3 of 4)``.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from tcpscope.model.captured import CapturedSegment
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.segment import ACK, FIN, RST, SYN, Options, spell_flags
 from tcpscope.model.spelling import DIALECTS, IDENTIFIERS
+from tcpscope.model.state import State
 
 if TYPE_CHECKING:
     from tcpscope.model.address import Endpoint
-    from tcpscope.model.state import State
 
 _MASK = 0xFFFF_FFFF
+_SYN_STEPS: dict[tuple[bool, State | None], str] = {
+    (False, State.SYN_SENT): "handshake 1 of 3",
+    (True, State.SYN_RECEIVED): "handshake 2 of 3",
+}
+_CLOSED_FIRST = (State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSING)
 
 
 class LineStyle:
@@ -29,7 +35,9 @@ class LineStyle:
     def line(self, seen: CapturedSegment) -> str:
         """Return the line of one segment."""
         family = "IP6" if seen.source.is_ipv6 else "IP"
-        return f"{spell_clock(seen.t_ns)} {family} {self._ends(seen)}: {self.numbers(seen)}"
+        step = spell_step(seen)
+        line = f"{spell_clock(seen.t_ns)} {family} {self._ends(seen)}: {self.numbers(seen)}"
+        return f"{line} ({step})" if step else line
 
     def numbers(self, seen: CapturedSegment) -> str:
         """Return flags, numbers, options and length of one segment."""
@@ -54,9 +62,7 @@ class LineStyle:
         if segment.flags & SYN:
             self._starts[way] = segment.seq
         if self._absolute or segment.flags & SYN:
-            back = self._starts.get(way[::-1])
-            known = back is not None and not self._absolute and segment.flags & ACK
-            return segment.seq, (segment.ack - (back or 0)) & _MASK if known else segment.ack
+            return segment.seq, segment.ack
         start = self._starts.setdefault(way, segment.seq)
         back = self._starts.setdefault(way[::-1], segment.ack) if segment.flags & ACK else 0
         return (segment.seq - start) & _MASK, (segment.ack - back) & _MASK
@@ -72,6 +78,30 @@ class LineStyle:
         spelled = DIALECTS[self._names]
         moved = "" if before is None or before == after else f"{spelled[before]}→"
         return f"{where} ({moved}{spelled[after]})"
+
+
+def spell_step(seen: CapturedSegment) -> str:
+    """Count the step of the handshake or of the close that a segment is, or return an empty string."""
+    flags = seen.segment.flags
+    sender = (seen.source_before, seen.source_state)
+    receiver = (seen.destination_before, seen.destination_state)
+    if flags & RST:
+        return ""
+    if flags & SYN:
+        return _SYN_STEPS.get((bool(flags & ACK), seen.source_state), "")
+    if receiver == (State.SYN_RECEIVED, State.ESTABLISHED):
+        return "handshake 3 of 3"
+    numbers = [
+        number
+        for number, is_step in (
+            ("1", sender[1] in _CLOSED_FIRST and sender[0] == State.ESTABLISHED and flags & FIN),
+            ("2", receiver[0] == State.FIN_WAIT_1 and receiver[1] in (State.FIN_WAIT_2, State.TIME_WAIT)),
+            ("3", sender[0] in (State.CLOSE_WAIT, State.ESTABLISHED) and sender[1] == State.LAST_ACK),
+            ("4", receiver == (State.LAST_ACK, State.CLOSED)),
+        )
+        if is_step
+    ]
+    return f"close {' and '.join(numbers)} of 4" if numbers else ""
 
 
 def spell_clock(t_ns: int) -> str:
