@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tcpscope.cli.flags import new_parser
 from tcpscope.cli.list import write
+from tcpscope.cli.read import is_capture, new_read_parser
 from tcpscope.model.errors import TcpscopeError, UsageError
 from tcpscope.model.record import TYPE_CHECKING
 
@@ -16,21 +16,7 @@ if TYPE_CHECKING:
     from tcpscope.model.connection import Connection
     from tcpscope.packets.analysis import Analysis
 
-EPILOG = """examples:
-  tcpscope read trace.pcapng                     pairs of final states, verdicts, one line per connection
-  tcpscope read trace.pcapng --lines             as tcpdump prints it, with states, handshake and close counted
-  tcpscope read trace.pcapng --ladder 7          every segment of connection 7 with both ends' states
-  tcpscope read trace.pcapng --ladder 7 --svg    the same as a picture, on standard output
-  tcpscope read trace.pcap --state-at +1.5       what ss would have shown at both ends 1.5 s after the first packet
-  tcpscope read day/ --sort -retrans --limit 20  all captures of a folder
-  tcpdump -w - | tcpscope read -                 from a pipe
-  tcpscope read big.pcap.gz --export zeek > conn.log
-  tcpscope read big.pcap --export parquet --to big
-
-pcap and pcapng, either byte order, micro- or nanoseconds; gzip, bzip2, xz, zstd. What is damaged is said with its
-place, what could be read is shown, and the exit code is 1."""
 _SCAN = 1000
-_EXPORTS = ("zeek", "zeek-json", "parquet", "arrow")
 
 
 def run(argv: list[str]) -> int:
@@ -59,23 +45,9 @@ def run(argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> Namespace:
-    parser = new_parser("read", "Read captures: both ends' states of every connection, and why.", EPILOG)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a capture, a folder, a pattern; - is standard input")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--lines", action="store_true", help="every segment as tcpdump prints it, with states")
-    parser.add_argument("--ladder", type=int, metavar="N", help="every segment of connection N, both ends' states")
-    parser.add_argument("--svg", action="store_true", help="the ladder as SVG")
-    parser.add_argument("--state-at", metavar="TIME", help="sockets of both ends at +SECONDS, epoch or ISO time")
-    parser.add_argument("--export", choices=_EXPORTS, help="Zeek's conn.log, or tables for analysis")
-    parser.add_argument("--to", metavar="PATH", help="where --export writes (Zeek: standard output when absent)")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N lines (50); 0 is all")
-    parser.add_argument("-o", "--columns", metavar="A,B,+C", help="these columns; with + added to the usual ones")
-    parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
-    parser.add_argument("--csv", action="store_true", help="comma-separated values")
-    parser.add_argument("-H", "--no-header", action="store_true", help="no header line, no summary")
-    parser.add_argument("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
-    parser.add_argument("--engine", choices=("auto", "python", "compiled"), default="auto", help="auto: by size")
-    options = parser.parse_args(argv)
+    options = new_read_parser().parse_args(argv)
+    if options.filter:
+        raise UsageError("--filter is for dumps; narrow a capture with tcpdump -r FILE -w - FILTER | tcpscope read -")
     if options.svg and options.ladder is None:
         raise UsageError("--svg draws a ladder: say which with --ladder N")
     if options.export in ("parquet", "arrow") and not options.to:
@@ -87,8 +59,6 @@ def expand(words: Sequence[str]) -> list[str]:
     """Turn folders and patterns into the captures they stand for, in order of name. Raises ``TcpscopeError``."""
     import glob
     import os
-
-    from tcpscope.cli.read import is_capture
 
     paths: list[str] = []
     for word in words:
