@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tcpscope.cli.flags import new_parser
+from tcpscope.cli.flags import join_values, new_parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def new_read_parser() -> argparse.ArgumentParser:
 
 
 def _run_dump(argv: list[str]) -> int:
-    options = new_read_parser().parse_args(argv)
+    options = new_read_parser().parse_args(join_values(argv))
     for name in _OF_CAPTURES:
         if getattr(options, name) not in (None, False):
             from tcpscope.model.errors import UsageError

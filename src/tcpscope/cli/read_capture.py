@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from tcpscope.cli.flags import join_values
 from tcpscope.cli.list import write
 from tcpscope.cli.read import is_capture, new_read_parser
 from tcpscope.model.errors import TcpscopeError, UsageError
@@ -45,7 +46,7 @@ def run(argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> Namespace:
-    options = new_read_parser().parse_args(argv)
+    options = new_read_parser().parse_args(join_values(argv))
     if options.filter:
         raise UsageError("--filter is for dumps; narrow a capture with tcpdump -r FILE -w - FILTER | tcpscope read -")
     if options.svg and options.ladder is None:
