@@ -5,7 +5,7 @@ from __future__ import annotations
 from tcpscope.cli.filtering import Selection, read_selection
 from tcpscope.cli.flags import Options
 from tcpscope.cli.list import is_coloured, select, warn, write
-from tcpscope.live.sockets import read_all_namespaces, read_sockets
+from tcpscope.live.sockets import read_namespaces
 from tcpscope.model.errors import UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Socket
@@ -85,21 +85,17 @@ def _read(
         detail, owners = detail or selection.needs_detail, owners or selection.needs_owners
         if selection.states is not None:
             tcp, udp = selection.states if tcp else 0, selection.states if udp else 0
-    if options.all_namespaces:
-        return read_all_namespaces(
-            tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, select=matches, bytecode=bytecode
-        )
-    sockets, coverage = read_sockets(
+    return read_namespaces(
+        everywhere=options.all_namespaces,
+        netns=options.netns,
         tcp=tcp,
         udp=udp,
         family=family,
         detail=detail,
         owners=owners,
-        netns=options.netns,
         select=matches,
         bytecode=bytecode,
     )
-    return sockets, coverage, {}
 
 
 def _style(options: Options, labels: dict[int, str]) -> Style:

@@ -8,7 +8,7 @@ from tcpscope.cli.list import is_coloured, warn, write
 from tcpscope.live import counts
 from tcpscope.live.counts import Count
 from tcpscope.live.listing import read_listing
-from tcpscope.live.sockets import describe_coverage, read_all_namespaces, read_sockets
+from tcpscope.live.sockets import describe_coverage, read_namespaces, read_sockets
 from tcpscope.model.errors import UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.spelling import DIALECTS, IDENTIFIERS
@@ -100,21 +100,17 @@ def _read(options: StatesOptions, tcp: int, udp: int, family: int) -> tuple[Sequ
         matches, bytecode = selection.matches, selection.bytecode
         if selection.states is not None:
             tcp, udp = tcp and selection.states, udp and selection.states
-    if options.all_namespaces or options.by == "netns":
-        return read_all_namespaces(
-            tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, select=matches, bytecode=bytecode
-        )
-    sockets, coverage = read_sockets(
+    return read_namespaces(
+        everywhere=options.all_namespaces or options.by == "netns",
+        netns=options.netns,
         tcp=tcp,
         udp=udp,
         family=family,
         detail=detail,
         owners=owners,
-        netns=options.netns,
         select=matches,
         bytecode=bytecode,
     )
-    return sockets, coverage, {}
 
 
 def _print_json(rows: Sequence[Count], coverage: Coverage, by: str) -> None:

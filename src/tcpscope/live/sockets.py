@@ -86,8 +86,10 @@ def list_sockets(
     return read_sockets(tcp=masks["tcp"], udp=masks["udp"], detail=detail, owners=owners, netns=netns, select=where)[0]
 
 
-def read_all_namespaces(
+def read_namespaces(
     *,
+    everywhere: bool = False,
+    netns: str | None = None,
     tcp: int = EVERY_STATE,
     udp: int = EVERY_STATE,
     family: int = 0,
@@ -96,12 +98,18 @@ def read_all_namespaces(
     select: Callable[[Socket], bool] | None = None,
     bytecode: bytes = b"",
 ) -> tuple[list[Socket], Coverage, dict[int, str]]:
-    """Read the sockets of all namespaces that can be found; also what each namespace is called."""
-    here = own_netns()
-    namespaces, refused = find_namespaces()
+    """Read the sockets of one namespace, or of all that can be found; also what each namespace is called."""
     ask = partial(
         read_sockets, tcp=tcp, udp=udp, family=family, detail=detail, owners=owners, select=select, bytecode=bytecode
     )
+    return _read_everywhere(ask) if everywhere else (*ask(netns=netns), {})
+
+
+def _read_everywhere(
+    ask: Callable[..., tuple[list[Socket], Coverage]],
+) -> tuple[list[Socket], Coverage, dict[int, str]]:
+    here = own_netns()
+    namespaces, refused = find_namespaces()
     sockets: list[Socket] = []
     unseen, notes = 0, dict.fromkeys([_hidden(refused)] if refused else [])
     coverage = Coverage()
