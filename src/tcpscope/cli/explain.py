@@ -26,6 +26,8 @@ EXAMPLES = """examples:
   tcpscope explain close-wait-leak          a finding of tcpscope doctor
   tcpscope explain :9000                    sockets of this host: why, who acts next, what comes
   tcpscope explain pid:1234                 the sockets of a process
+  tcpscope explain 'tcp 1 0 10.0.0.5:9000 10.0.0.9:40001 CLOSE_WAIT -'     a line of netstat, ss or lsof
+  netstat -anp | grep CLOSE_WAIT | tcpscope explain -                      the same, from a pipe
 
 A kind in front decides where a word means several things: 'timer fin_wait_2', 'call close', 'state close'.
 """
@@ -35,10 +37,7 @@ def run(argv: list[str]) -> int:
     """Run ``tcpscope explain``."""
     # Why: argparse takes a bare arrow for an option.
     arguments = _parser().parse_args(["→" if word in ("->", "=>") else word for word in argv])
-    if arguments.what and arguments.what[-1] == "-":
-        from tcpscope.model.errors import UsageError
-
-        raise UsageError("the shell took '>' for itself: quote the arrow, tcpscope explain 'FIN_WAIT_1 -> CLOSING'")
+    _refuse_lost_arrow(arguments.what)
     answer = find_answer(" ".join(arguments.what))
     if arguments.json:
         import json
@@ -49,6 +48,15 @@ def run(argv: list[str]) -> int:
         return 0
     print_answer(answer, arguments.width, arguments.color)
     return 0
+
+
+def _refuse_lost_arrow(words: list[str]) -> None:
+    """``explain FIN_WAIT_1 -> CLOSING`` without quotes: the shell has taken ``> CLOSING`` for a file."""
+    from tcpscope.explain.states import state_named
+    from tcpscope.model.errors import UsageError
+
+    if len(words) > 1 and words[-1] == "-" and state_named(" ".join(words[:-1])) is not None:
+        raise UsageError("the shell took '>' for itself: quote the arrow, tcpscope explain 'FIN_WAIT_1 -> CLOSING'")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,9 +97,36 @@ def find_answer(text: str) -> Answer:
     chosen = _socket_choice(wanted)
     if chosen:
         return _explain_live(wanted, *chosen)
+    pasted = _explain_pasted(wanted)
+    if pasted:
+        return pasted
     if wanted.lower() == "findings":
         return _list_findings()
     return _explain_finding(wanted) or explain_topic(_counter_of_sar(wanted), _finding_ids())
+
+
+def _explain_pasted(text: str) -> Answer | None:
+    """Explain a line of netstat, ss or lsof that somebody pasted, or what comes in by a pipe (``-``)."""
+    from tcpscope.dumps.read import parse_dumps, read_dumps
+    from tcpscope.explain.answer import Section
+    from tcpscope.explain.sockets import explain_sockets
+
+    if text != "-" and (len(text.split()) < 4 or not any(char.isdigit() for char in text)):
+        return None
+    looks = read_dumps("-") if text == "-" else parse_dumps(text)
+    if not looks:
+        return None
+    sockets = looks[-1].sockets
+    unseen = [] if any(socket.timer for socket in sockets) else ["timers"]
+    if looks[-1].coverage.listing == "lsof":
+        unseen.append("queues")
+    what = "of the text" if text == "-" else "of the line"
+    answer = explain_sockets(sockets, what, "dump", unseen)
+    system = looks[-1].host.system
+    if system == "linux":
+        return answer
+    note = Section("Mind", (f"These are sockets of {system}; the times named here are Linux's.",))
+    return answer._replace(sections=(*answer.sections, note))
 
 
 def _counter_of_sar(text: str) -> str:

@@ -5,7 +5,7 @@ Pure: the sockets are handed in; where they come from (live host, dump, history)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tcpscope.explain.answer import Answer, Grid, Section
 from tcpscope.explain.portraits import PORTRAITS
@@ -17,29 +17,31 @@ LIMIT = 20  #: groups of like sockets that are explained; more are counted
 EXAMPLES = 5  #: sockets of a group that are named
 
 
-def explain_sockets(sockets: Sequence[Socket], what: str, source: str = "") -> Answer:
+def explain_sockets(sockets: Sequence[Socket], what: str, source: str = "live", unseen: Collection[str] = ()) -> Answer:
     """Explain every socket in ``sockets``, like ones together.
 
-    ``what`` is how the user named them, ``source`` where they come from.
+    ``what`` is how the user named them, ``source`` where they come from (``live``, ``dump``); ``unseen`` names what
+    that source does not show at all (``timers``, ``queues``).
     """
     tcp = [socket for socket in sockets if socket.proto.startswith("tcp")]
-    groups = _group(tcp)
+    groups = _group(tcp, unseen)
     counts = {state: sum(socket.state == state for socket in tcp) for state in State}
     census = ", ".join(f"{number} {state.name}" for state, number in counts.items() if number)
     rest = f" The first {LIMIT} kinds of {len(groups)} are explained." if len(groups) > LIMIT else ""
     plural = "s match" if len(tcp) != 1 else " matches"
     summary = f"{len(tcp)} TCP socket{plural}: {census}.{rest}" if tcp else "No TCP socket matches."
     see = tuple(state.name for state, number in counts.items() if number)[:4]
-    facts: dict[str, object] = {"matches": len(tcp), "source": source, "sockets": [socket_as_json(one) for one in tcp]}
-    sections = tuple(_section(group) for group in groups[:LIMIT])
+    shown = [socket_as_json(one, unseen) for one in tcp]
+    facts: dict[str, object] = {"matches": len(tcp), "source": source, "sockets": shown}
+    sections = tuple(_section(group, unseen) for group in groups[:LIMIT])
     return Answer("socket", what, f"Sockets {what}", summary, sections, see, facts)
 
 
-def _group(sockets: Sequence[Socket]) -> list[list[Socket]]:
+def _group(sockets: Sequence[Socket], unseen: Collection[str]) -> list[list[Socket]]:
     """Put sockets together that are explained with the same words."""
     groups: dict[tuple[object, ...], list[Socket]] = {}
     for socket in sockets:
-        key = (socket.state, why(socket), who_acts(socket), _holders(socket))
+        key = (socket.state, why(socket, unseen), who_acts(socket), _holders(socket))
         groups.setdefault(key, []).append(socket)
     return list(groups.values())
 
@@ -48,14 +50,14 @@ def _holders(socket: Socket) -> tuple[object, ...]:
     return tuple(owner.pid for owner in socket.owners) or (who_owns(socket),)
 
 
-def _section(group: Sequence[Socket]) -> Section:
+def _section(group: Sequence[Socket], unseen: Collection[str]) -> Section:
     first = group[0]
     rows = (
-        ("why", why(first)),
+        ("why", why(first, unseen)),
         ("who acts next", who_acts(first)),
-        ("what comes", _span([what_comes(one) for one in sorted(group, key=_expiry)])),
+        ("what comes", _span([what_comes(one, unseen) for one in sorted(group, key=_expiry)])),
         ("owner", who_owns(first) if len(group) == 1 else _owner_of_all(first)),
-        ("queues", _span([queues_text(one) for one in group])),
+        ("queues", "" if "queues" in unseen else _span([queues_text(one) for one in group])),
         ("in this state", _span([age_text(one) for one in sorted(group, key=lambda one: one.age.ms)])),
     )
     names = tuple(_name(one) for one in group[:EXAMPLES])
@@ -82,9 +84,11 @@ def _span(texts: Sequence[str]) -> str:
     return texts[0] if len(set(texts)) == 1 else f"{texts[0]} ... {texts[-1]}"
 
 
-def why(socket: Socket) -> str:
+def why(socket: Socket, unseen: Collection[str] = ()) -> str:
     """Say why the socket is in its state, as far as its own numbers tell."""
     state = socket.state
+    if "queues" in unseen and state in (State.CLOSE_WAIT, State.ESTABLISHED, State.LISTEN):
+        return PORTRAITS[state].summary
     if socket.is_unaccepted:
         return f"{PORTRAITS[state].summary} No program has called accept() for it yet."
     if state is State.CLOSE_WAIT:
@@ -135,11 +139,11 @@ def who_acts(socket: Socket) -> str:
     return PORTRAITS[state].acts
 
 
-def what_comes(socket: Socket) -> str:
-    """Say what will happen when nobody acts, and when."""
+def what_comes(socket: Socket, unseen: Collection[str] = ()) -> str:
+    """Say what will happen when nobody acts, and when; with unseen timers only what the state alone tells."""
     timer = socket.timer
     if timer is None or not timer.kind or timer.kind == "off":
-        return _without_timer(socket)
+        return _without_timer(socket) if "timers" not in unseen or socket.is_listener else PORTRAITS[socket.state].linux
     when = _seconds(timer.expires_ms)
     if timer.kind == "timewait":
         return f"gone in {when}"
@@ -173,7 +177,7 @@ def who_owns(socket: Socket) -> str:
         return "none: the kernel's memory of a closed connection (mini-socket)"
     if socket.is_orphan:
         return "none: its program has closed it (orphan)"
-    return "not visible with these privileges" if socket.inode else "none"
+    return "not visible with these privileges" if socket.inode else "none shown"
 
 
 def queues_text(socket: Socket) -> str:
@@ -201,7 +205,7 @@ def _seconds(ms: int) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def socket_as_json(socket: Socket) -> dict[str, object]:
+def socket_as_json(socket: Socket, unseen: Collection[str] = ()) -> dict[str, object]:
     """Return the explanation of one socket as JSON prints it."""
     return {
         "proto": socket.proto,
@@ -209,8 +213,8 @@ def socket_as_json(socket: Socket) -> dict[str, object]:
         "local": {"address": socket.local.address, "port": socket.local.port},
         "remote": {"address": socket.remote.address, "port": socket.remote.port},
         "processes": [{"pid": owner.pid, "name": owner.name, "fd": owner.fd} for owner in socket.owners],
-        "why": why(socket),
+        "why": why(socket, unseen),
         "acts_next": who_acts(socket),
-        "what_comes": what_comes(socket),
+        "what_comes": what_comes(socket, unseen),
         "possible_findings": list(findings_of(socket.state)),
     }

@@ -1,5 +1,6 @@
 """The commands explain and diagram, as typed."""
 
+import io
 import json
 import os
 import xml.etree.ElementTree as ET
@@ -93,6 +94,40 @@ def test_explain_close_wait_on_loopback_tells_unread_from_forgotten(capsys):
 def test_explain_column_of_sar_is_the_counter_behind_it(capsys):
     assert main(["explain", "--json", "estres/s"]) == 0
     assert json.loads(capsys.readouterr().out)["counter"] == "Tcp.EstabResets"
+
+
+@pytest.mark.parametrize(
+    ("line", "state", "why"),
+    [
+        ("tcp 1 0 192.168.190.81:48008 192.168.190.81:10050 CLOSE_WAIT 2510/client", "CLOSE_WAIT", "not read the end"),
+        ("tcp 0 0 192.168.190.81:10050 192.168.190.81:48008 FIN_WAIT2 -", "FIN_WAIT_2", "closed it completely"),
+        ("CLOSE-WAIT 0 0 127.0.0.1:9001 127.0.0.1:52958", "CLOSE_WAIT", "has not closed"),
+        (
+            "oracle 22725 ora 4u IPv4 18621469 TCP RHEL3:6800->RHEL3:2174 (CLOSE_WAIT)",
+            "CLOSE_WAIT",
+            "waits for close()",
+        ),
+        ("ESTAB 0 3782144 127.0.0.1:9001 127.0.0.1:52952 timer:(persist,500ms,1)", "ESTABLISHED", "does not read"),
+    ],
+)
+def test_explain_pasted_line_of_any_tool(line, state, why, capsys):
+    assert main(["explain", "--json", line]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["kind"], shown["source"], shown["matches"]) == ("socket", "dump", 1)
+    assert shown["sockets"][0]["state"] == state
+    assert why in shown["sockets"][0]["why"]
+
+
+def test_explain_line_of_windows_says_whose_times_these_are(capsys):
+    assert main(["explain", "  TCP    10.0.0.5:9000    10.0.0.9:40001    CLOSE_WAIT    1234"]) == 0
+    assert "the times named here are Linux's" in " ".join(capsys.readouterr().out.split())
+
+
+def test_explain_reads_lines_from_a_pipe(capsys, monkeypatch):
+    text = b"tcp 1 0 10.0.0.5:9000 10.0.0.9:40001 CLOSE_WAIT 7/x\ntcp 0 0 10.0.0.5:9000 10.0.0.9:40002 TIME_WAIT -\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert main(["explain", "-"]) == 0
+    assert "2 TCP sockets match: 1 TIME_WAIT, 1 CLOSE_WAIT" in capsys.readouterr().out
 
 
 def test_explain_finding_of_the_doctor_shows_where_it_appears(capsys):

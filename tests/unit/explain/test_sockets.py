@@ -105,3 +105,14 @@ def test_every_state_gives_complete_sentences_in_any_width(state):
         assert all(len(line) <= width for line in emit_answer(answer, width).splitlines())
     row = answer_as_json(answer)["sockets"][0]
     assert all(row[key] for key in ("why", "acts_next", "what_comes"))
+
+
+def test_dump_without_timers_promises_no_eternity():
+    established = socket(State.ESTABLISHED)._replace(owners=OWNER)
+    assert "for ever" in what_comes(established)
+    assert "for ever" not in what_comes(established, unseen=["timers"])
+    assert "60 s" in what_comes(socket(State.TIME_WAIT, kind="mini"), unseen=["timers"])
+
+
+def test_dump_without_queues_claims_nothing_about_reading():
+    assert "read" not in why(socket(State.CLOSE_WAIT, inode=5, owners=OWNER), unseen=["queues"])
