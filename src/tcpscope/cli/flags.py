@@ -28,6 +28,19 @@ SWITCHES: dict[str, tuple[str, str, str]] = {
     "H": ("no_header", "--no-header", "no header line"),
 }
 
+#: What people look for under letters that ss, netstat and lsof have and ``list`` has not.
+ELSEWHERE = {
+    "s": "totals and rates: tcpscope stats; counts per state: tcpscope states",
+    "K": "closing sockets: tcpscope kill FILTER",
+    "E": "what happens from now on: tcpscope trace",
+    "N": "another namespace: --netns NAME",
+    "m": "socket memory is shown by -e",
+    "x": "unix sockets are not listed",
+    "w": "raw sockets are not listed",
+    "M": "MPTCP sockets are not listed, their TCP subflows are",
+    "O": "detail lines follow their socket; for one line each: --csv or --json",
+}
+
 EPILOG = """examples:
   tcpscope list -tanp                        every TCP socket with its program, as netstat -tanp
   tcpscope -tulpn                            who listens ('list' may be left out before short flags)
@@ -185,7 +198,8 @@ def _check_letters(argv: list[str]) -> None:
             if letter not in SWITCHES and letter not in "hc":
                 from tcpscope.model.errors import UsageError
 
-                raise UsageError(f"list: unknown flag -{letter} in {word!r} (see tcpscope list --help)")
+                hint = ELSEWHERE.get(letter, "see tcpscope list --help")
+                raise UsageError(f"list: unknown flag -{letter} in {word!r} ({hint})")
 
 
 def check_output_options(options: Options) -> None:

@@ -7,6 +7,7 @@ needs (see the test that guards its imports).
 
 from __future__ import annotations
 
+from posix import geteuid
 from posix import stat as _stat
 
 from tcpscope.kernel import sock_diag
@@ -192,4 +193,6 @@ def _why_unseen(refused: int) -> str:
     if refused:
         what = "1 process" if refused == 1 else f"{refused} processes"
         return f"{what} may not be looked at (root or CAP_SYS_PTRACE may)"
+    if geteuid() != 0:
+        return "processes of others may be hidden (root sees them)"
     return "held by the kernel or from another PID namespace, or just closed"

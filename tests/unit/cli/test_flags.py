@@ -43,6 +43,8 @@ def test_switches_choose_states_as_netstat_does(argv, expected):
     ("argv", "said"),
     [
         (["-tanZ"], "unknown flag -Z"),
+        (["-tanK"], "tcpscope kill"),
+        (["-s"], "tcpscope stats"),
         (["--nonsense"], "--nonsense"),
         (["--names", "solaris"], "solaris"),
         (["--json", "--csv"], "exclude"),
