@@ -1,5 +1,7 @@
 """Play a scene in a test and say everything that was not as expected."""
 
+import pytest
+
 from tcpscope.lab.play import play_scene
 from tcpscope.lab.scene import Outcome, load_scenes
 from tcpscope.views.scenes import sum_up
@@ -7,5 +9,7 @@ from tcpscope.views.scenes import sum_up
 
 def play_or_fail(name: str) -> Outcome:
     outcome = play_scene(load_scenes()[name])
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
     assert outcome.ok, "\n".join(sum_up(outcome))
     return outcome

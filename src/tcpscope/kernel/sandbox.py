@@ -109,16 +109,22 @@ class Host:
         return self._start([sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), name, script, *arguments])
 
     def start(self, *argv: str) -> subprocess.Popen[bytes]:
-        """Start any program on this host, and with it a process namespace that ends when its first process does."""
+        """Start any program on this host in process and mount namespaces that end when its first process does."""
         unshare = shutil.which("unshare")
         if unshare is None:
             raise Unsupported("starting servers that fork needs unshare (package util-linux)")
-        wrapped = [unshare, "--pid", "--fork", "--kill-child=SIGKILL", *argv]
-        return self._start([sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), "", *wrapped])
+        # Why a shell in between: it is the first process of the namespace, and its death ends all others. A program
+        # that changes its user would lose the signal of its parent's death.
+        first = ["sh", "-c", '"$@"; exit $?', "sh", *argv]
+        wrapped = [unshare, "--pid", "--mount", "--fork", "--kill-child=SIGKILL", *first]
+        return self._start([sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), "", *wrapped], quiet=True)
 
-    def _start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _start(self, argv: Sequence[str], *, quiet: bool = False) -> subprocess.Popen[bytes]:
+        errors = subprocess.DEVNULL if quiet else None
         with self.entered():
-            process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+            process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, process_group=0
+            )
         self.processes.append(process)
         return process
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from tcpscope.kernel.sandbox import Sandbox
 from tcpscope.lab.recorder import Recorder
 from tcpscope.lab.scene import Outcome, Scene
 from tcpscope.lab.stage import Moment, Stage
-from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.errors import NotPermitted, TcpscopeError, Unsupported
 
 
 def play_scene(
@@ -20,17 +21,19 @@ def play_scene(
     """Play one scene and return what it showed.
 
     ``on_moment`` is called at every step and checkpoint; ``hold`` at the end, while everything is still there.
-    Raises ``NotPermitted`` without root and ``Unsupported`` where a needed program or kernel feature is missing; any
-    other failure of the scene is part of the outcome.
+    Raises ``NotPermitted`` without root. Where a needed program or kernel feature is missing the outcome is
+    ``skipped``; any other failure of the scene is part of the outcome.
     """
     started = time.monotonic()
-    error = ""
-    with Sandbox() as sandbox, Recorder(sandbox) as recorder:
+    error = skipped = ""
+    with Sandbox() as sandbox, Recorder(sandbox, wanted=scene.kind != "healthy") as recorder:
         stage = Stage(sandbox, recorder, on_moment)
         try:
             scene.play(stage)
-        except (OSError, StopIteration, TcpscopeError) as failure:
-            if isinstance(failure, TcpscopeError) and type(failure) is not TcpscopeError:
+        except Unsupported as lack:
+            skipped = str(lack)
+        except (OSError, StopIteration, TcpscopeError, subprocess.SubprocessError) as failure:
+            if isinstance(failure, NotPermitted):
                 raise
             error = f"{type(failure).__name__}: {failure}"
         hold(stage)
@@ -43,4 +46,5 @@ def play_scene(
         tuple(recorder.all_transitions),
         error,
         time.monotonic() - started,
+        skipped,
     )

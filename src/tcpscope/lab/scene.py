@@ -142,12 +142,13 @@ class Outcome(NamedTuple):
     transitions: tuple[Transition, ...]
     error: str
     elapsed_s: float
+    skipped: str = ""  #: what is missing on this machine to play it
 
     @property
     def ok(self) -> bool:
-        """Whether all was as expected."""
+        """Whether all was as expected; a skipped scene has shown nothing."""
         parts: Sequence[Checkpoint | Diagnosis | Fact] = (*self.checkpoints, *self.diagnoses, *self.facts)
-        return not self.error and bool(parts) and all(part.ok for part in parts)
+        return not self.error and not self.skipped and bool(parts) and all(part.ok for part in parts)
 
 
 def scene(

@@ -7,6 +7,7 @@ are collected with what was expected and what was shown, and the scene goes on, 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from tcpscope.lab.look import compare_with_ss, look_at
 from tcpscope.lab.recorder import Record, Recorder
 from tcpscope.lab.scene import Checkpoint, Diagnosis, End, Fact, Seen, describe, is_match
 from tcpscope.live.snapshot import take_snapshot
+from tcpscope.model.errors import Unsupported
 from tcpscope.model.finding import Severity
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Socket
@@ -106,6 +108,16 @@ class Stage:
         assert process.stdout is not None
         process.stdout.readline()
         return process
+
+    def need(self, program: str) -> str:
+        """Return the path of a program the scene needs. Raises ``Unsupported`` when it is not installed."""
+        from glob import glob
+
+        places = [os.environ.get("PATH", ""), "/usr/sbin", *sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)]
+        found = shutil.which(program, path=os.pathsep.join(places))
+        if found is None:
+            raise Unsupported(f"this scene needs {program}, which is not installed")
+        return found
 
     def connect(self, *, backlog: int = 5, port: int = PORT) -> Pair:
         """Make a server process and a client process, connected."""

@@ -84,6 +84,9 @@ def draw_diagnosis(diagnosis: Diagnosis, width: int = WIDTH) -> Iterator[str]:
 
 def sum_up(outcome: Outcome) -> Iterator[str]:
     """Yield the last lines of a scene: the verdict, and everything that was not as expected."""
+    if outcome.skipped:
+        yield f"skipped: {outcome.scene.name}: {outcome.skipped}"
+        return
     mark = "ok" if outcome.ok else "NOT AS EXPECTED"
     yield f"{mark}: {outcome.scene.name}: {outcome.scene.title} ({outcome.elapsed_s:.1f} s)"
     for checkpoint in outcome.checkpoints:
@@ -106,7 +109,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "kind": outcome.scene.kind,
         "title": outcome.scene.title,
         "state": outcome.scene.state.name if outcome.scene.state else None,
-        "ok": outcome.ok,
+        "ok": None if outcome.skipped else outcome.ok,
+        "skipped": outcome.skipped or None,
         "expected": [_ends(checkpoint, "expected") for checkpoint in outcome.checkpoints],
         "shown": [_ends(checkpoint, "shown") for checkpoint in outcome.checkpoints],
         "ss": sorted({end.ss for checkpoint in outcome.checkpoints for end in checkpoint.ends}),
