@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from tcpscope.doctor.accepting import used_share
 from tcpscope.doctor.case import Case
@@ -125,8 +125,21 @@ def hidden_inodes(look: Look) -> list[tuple[Process, list[int]]]:
     for source in (look.snapshot, *look.others):
         listed.update(socket.inode for socket in source.sockets)
         listed.update(source.other_inodes)
-    hidden = [(process, [inode for inode in process.socket_inodes if inode not in listed]) for process in local]
+    hidden = [(process, _lasting(look, process, listed)) for process in local]
     return [row for row in hidden if row[1]]
+
+
+def _lasting(look: Look, process: Process, listed: Container[int]) -> list[int]:
+    """Return the unlisted descriptors that were there a moment before too.
+
+    Why: descriptors are read after the sockets; on a busy server a connection of the meantime is in no list either.
+    """
+    unlisted = [inode for inode in process.socket_inodes if inode not in listed]
+    if look.previous is None:
+        return unlisted
+    earlier = look.previous.processes.get(process.pid)
+    known = frozenset(earlier.socket_inodes) if earlier else frozenset()
+    return [inode for inode in unlisted if inode in known]
 
 
 def _zombie(look: Look, process: Process, hidden: Sequence[int], share: float) -> Finding:

@@ -212,3 +212,9 @@ def test_sockets_without_visible_owner_lower_what_is_claimed():
     assert "70 %" in finding.evidence[0]
     assert not found("tool-visibility", snap(sock(State.ESTABLISHED)))
     assert HERE != THERE
+
+
+def test_descriptors_opened_between_two_looks_are_no_zombies():
+    """A busy server: the list of sockets is a moment older than the list of descriptors."""
+    before = snap(processes=(holding(60)._replace(socket_inodes=tuple(range(800_000, 800_060))),))
+    assert not found("zombie-socket-fds", grown(before)._replace(processes={2215: holding(60)}), before)
