@@ -78,8 +78,8 @@ def classify(
     if not flags & ACK:
         return (Event.ACK_MISSING,)
     of_ack = _judge_ack(state, ack, snd_una, snd_nxt, snd_fin, max_snd_wnd)
-    if of_ack == Event.ACK_UNACCEPTABLE:
-        return (of_ack,)
+    if of_ack == Event.ACK_UNACCEPTABLE or (state == LAST_ACK and of_ack == Event.ACK_OF_FIN):
+        return (of_ack,)  # the connection is gone, or the segment is: nothing of it is looked at any more
     if refused:
         return (of_ack, Event.SEGMENT_UNACCEPTABLE)
     if fin_again:

@@ -149,7 +149,7 @@ def _classify_rest(
     elif has_fin and is_new_ack and (ack - snd_fin - 1) & _M < _HALF:
         if state == _FIN_WAIT_1 or state == _CLOSING or state == _LAST_ACK:
             of_ack = E_ACK_OF_FIN
-    if of_ack == E_ACK_UNACCEPTABLE:
+    if of_ack == E_ACK_UNACCEPTABLE or (state == _LAST_ACK and of_ack == E_ACK_OF_FIN):
         return of_ack
     if refused:
         return of_ack | E_SEGMENT_UNACCEPTABLE << 8
