@@ -48,6 +48,8 @@ def _section_lines(section: Section, width: int, color: bool) -> Iterator[str]:
 
 def _wrap(text: str, width: int, first: str = "", later: str | None = None) -> list[str]:
     later = first if later is None else later
+    # Why: names of processes may hold anything, escape sequences for the terminal included.
+    text = "".join(char if char.isprintable() or char.isspace() else "?" for char in text)
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False) or [
         first.rstrip()
     ]

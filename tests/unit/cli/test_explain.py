@@ -6,8 +6,13 @@ import os
 import xml.etree.ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tcpscope.cli.explain import find_answer
 from tcpscope.cli.main import main
+from tcpscope.model.errors import UsageError
+from tcpscope.views.prose import emit_answer
 
 
 def test_explain_json_prints_one_object_with_its_schema(capsys):
@@ -152,3 +157,25 @@ def test_diagram_writes_svg_and_mermaid(tmp_path, capsys):
 def test_diagram_highlight_needs_a_state(capsys):
     assert main(["diagram", "--highlight", "NOWHERE"]) == 2
     assert "NOWHERE" in capsys.readouterr().err
+
+
+WORDS = (
+    "tcp tcp6 ESTAB CLOSE_WAIT LISTEN 1 0 - 10.0.0.1:80 :::22 0.0.0.0:* a->b:3 timer:(on,3sec,2) 7/x users:(( TIME_WAIT "
+    "TCP (LISTEN) 4u IPv4 ino:3 \0 \033[1m"
+).split(" ")
+
+
+@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=8), min_size=4, max_size=12))
+def test_explain_any_words_are_answered_or_refused_in_one_line(words):
+    try:
+        answer = find_answer(" ".join(words))
+    except UsageError as error:
+        assert str(error).isprintable()
+        return
+    for width in (40, 80):
+        assert all(len(line) <= width for line in emit_answer(answer, width).splitlines())
+
+
+def test_explain_name_of_a_process_cannot_speak_to_the_terminal(capsys):
+    assert main(["explain", "tcp 1 0 10.0.0.1:80 10.0.0.2:81 CLOSE_WAIT 7/\033]0;x\007y"]) == 0
+    assert not set(capsys.readouterr().out) & {"\033", "\007"}
