@@ -81,6 +81,7 @@ class PcapngReader:
         self._head = Struct(order + "II")
         self._length = Struct(order + "I")
         self._enhanced = Struct(order + "IIIII")
+        self._usual = Struct(order + "IIIIIII")
         self._obsolete = Struct(order + "HHIIII")
 
     def hop(
@@ -126,10 +127,10 @@ class PcapngReader:
         """Hop until the bytes end or something is wrong: ``(position, problem or "")``."""
         self.wanted = 12
         while position + 12 <= end:
-            if isinstance(columns, CompiledColumns):
-                position = self._hop_compiled(data, position, end, columns)
-                if position + 12 > end:
-                    break
+            hop = self._hop_compiled if isinstance(columns, CompiledColumns) else self._hop_usual
+            position = hop(data, position, end, columns)  # type: ignore[arg-type]  # chosen by its type
+            if position + 12 > end:
+                break
             kind, length = self._head.unpack_from(data, position)
             if kind == SECTION_HEADER:
                 order = _ORDERS.get(bytes(data[position + 8 : position + 12]))
@@ -151,6 +152,33 @@ class PcapngReader:
                 self.damage.add(place + position, problem, padded)
             position += padded
         return position, ""
+
+    def _hop_usual(self, data: bytearray, position: int, end: int, columns: Columns) -> int:
+        """Append enhanced packet blocks as long as nothing else comes; anything odd is left to the caller."""
+        unpack, trailer = self._usual.unpack_from, self._length.unpack_from
+        known, count = self._locals, len(self._locals)
+        offsets, captureds, originals = columns.offset.append, columns.captured_len.append, columns.original_len.append
+        times, interfaces, link_types = columns.t_ns.append, columns.interface.append, columns.link_type.append
+        while position + 32 <= end:
+            kind, length, number, high, low, captured, original = unpack(data, position)
+            after = position + length
+            if kind != ENHANCED_PACKET or number >= count or after > end or length & 3 or captured + 32 > length:
+                break
+            if trailer(data, after - 4)[0] != length:
+                break
+            index, link_type, _, (multiplier, divisor, offset_ns, _) = known[number]
+            t_ns = (high << 32 | low) * multiplier // divisor + offset_ns
+            if not _MIN_INT64 <= t_ns <= _MAX_INT64:
+                break
+            self._last_ns = t_ns
+            offsets(position + 28)
+            captureds(captured)
+            originals(original if original > captured else captured)
+            times(t_ns)
+            interfaces(index)
+            link_types(link_type)
+            position = after
+        return position
 
     def _hop_compiled(self, data: bytearray, position: int, end: int, columns: CompiledColumns) -> int:
         if self._are_locals_new or columns.is_new:
