@@ -237,11 +237,11 @@ class Story:
 
     def _on_port(self, event: KernelEvent) -> None:
         """The first SYN goes out: now the connection has its local port."""
+        self._end_of_predecessor(event)
         life = self._sockets.get(event.address)
         held = self._held.pop(("port", event.address), None)
         if life is not None and held is not None:
             life.key, life.flow = event.key, self._flow(event)
-            self._end_of_predecessor(event)
             self._out.append(held._replace(flow=life.flow))
 
     # handshakes
@@ -350,6 +350,8 @@ class Story:
 
         Returns the end that a SYN replaced (the new handshake takes its place), or ``None``.
         """
+        if not self._held:
+            return None
         flow = self._flow(event)
         for name, move in self._held.items():
             if name[0] == "mini" and move.flow == flow and move.netns == event.netns:

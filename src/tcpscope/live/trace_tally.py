@@ -18,9 +18,7 @@ from tcpscope.model.state import State
 _COUNTED = "<16xQ8x4s4xBBBx36s4xB19x"
 
 _LISTEN, _SYN_RECEIVED, _CLOSED, _FIN_WAIT_2, _TIME_WAIT = 10, 3, 7, 5, 6
-_NO_STATE_CHANGE = frozenset(
-    (kinds.RESET_SENT, kinds.RESET_RECEIVED, kinds.RETRANSMITTED, kinds.ERROR_REPORTED, kinds.SYN_SENT_FROM)
-)
+_NO_STATE_CHANGE = frozenset((kinds.RESET_SENT, kinds.RESET_RECEIVED, kinds.RETRANSMITTED, kinds.ERROR_REPORTED))
 
 
 class Tally:
@@ -36,6 +34,7 @@ class Tally:
         # objects whose timer stopped: the end, unless it starts again or expires
         self._stopped: dict[int, bool] = {}
         self._stopped_before: dict[int, bool] = {}
+        self._stopped_minis: dict[bytes, int] = {}  # those of them that are mini-sockets, by key
 
     def feed(self, stretch: bytes) -> None:
         """Count a stretch of records."""
@@ -80,6 +79,9 @@ class Tally:
         """Count what a request socket's or a mini-socket's record means."""
         if kind == kinds.REQUEST_STARTED:
             self._request_started(address, key, timeouts)
+        elif kind == kinds.SYN_SENT_FROM:
+            if key in self._stopped_minis:  # connect() took the port of a TIME_WAIT
+                self._add(self._take_stopped(key), _CLOSED)
         elif kind in (kinds.REQUEST_STOPPED, kinds.REQUEST_EXPIRED):
             if self._requests.get(address) == key:
                 if self._has_child.get(key):
@@ -91,6 +93,7 @@ class Tally:
         elif kind == kinds.MINI_STOPPED:
             self._minis.setdefault(address, (key, state))
             self._stopped[address] = False
+            self._stopped_minis[key] = address
         elif kind == kinds.MINI_EXPIRED:
             self._unstop(address)
             known = self._minis.pop(address, (key, state))
@@ -107,12 +110,9 @@ class Tally:
         self._has_child[key] = False
         if timeouts >> 1:
             return
-        for mini, is_request in [*self._stopped.items(), *self._stopped_before.items()]:
-            if not is_request and self._minis.get(mini, (b"", 0))[0] == key:  # a SYN reopened it
-                self._unstop(mini)
-                self._minis.pop(mini)
-                self._add(_TIME_WAIT, _SYN_RECEIVED)
-                return
+        if key in self._stopped_minis:  # a SYN reopened it
+            self._add(self._take_stopped(key), _SYN_RECEIVED)
+            return
         self._add(_LISTEN, _SYN_RECEIVED)
 
     def _mini_lives(self, address: int, key: bytes, state: int, is_start: bool) -> None:
@@ -130,9 +130,17 @@ class Tally:
     def _is_stopped(self, address: int) -> bool:
         return address in self._stopped or address in self._stopped_before
 
+    def _take_stopped(self, key: bytes) -> int:
+        """Forget a stopped mini-socket whose addresses another connection has taken; return its state."""
+        address = self._stopped_minis[key]
+        self._unstop(address)
+        return self._minis.pop(address, (key, _TIME_WAIT))[1]
+
     def _unstop(self, address: int) -> None:
         self._stopped.pop(address, None)
         self._stopped_before.pop(address, None)
+        if self._stopped_minis:
+            self._stopped_minis.pop(self._minis.get(address, (b"", 0))[0], None)
 
     def _forget_request(self, address: int) -> None:
         self._has_child.pop(self._requests.pop(address), None)
@@ -145,7 +153,9 @@ class Tally:
                 self._add(_SYN_RECEIVED, _CLOSED)
                 self._has_child.pop(self._requests.pop(address), None)
             elif not is_request and address in self._minis:
-                self._add(self._minis.pop(address)[1], _CLOSED)
+                key, state = self._minis.pop(address)
+                self._stopped_minis.pop(key, None)
+                self._add(state, _CLOSED)
         self._stopped_before, self._stopped = self._stopped, {}
         for table in (self._requests, self._has_child, self._minis, self._newborn):
             if len(table) > LIMIT:

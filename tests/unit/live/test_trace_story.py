@@ -328,3 +328,21 @@ def test_timer_that_expires_in_the_next_stretch_is_one_end():
     tally.feed(paper.stretch())
     tally.finish()
     assert tally.counts() == {(S.FIN_WAIT_2, S.TIME_WAIT): 1, (S.TIME_WAIT, S.CLOSED): 1}
+
+
+def test_port_taken_from_time_wait_again_and_again_is_told_and_counted_alike():
+    """The kernel's slab hands out the same address for the next mini-socket of the same connection."""
+    paper = Paper()
+    for number in range(3):
+        if number:
+            paper.add(kinds.MINI_STOPPED, 0x4000, TW, TW)
+        whole_life(paper, slow_fin=True)
+    story, tally = Story(), Tally()
+    story.feed(iter_events(paper.stretch()))
+    tally.feed(paper.stretch())
+    tally.finish()
+    told = Counter((move.before, move.after) for move in story.take())
+    assert told == tally.counts()
+    assert told[S.FIN_WAIT_2, S.TIME_WAIT] == 3
+    assert told[S.TIME_WAIT, S.CLOSED] == 2
+    assert (S.FIN_WAIT_2, S.CLOSED) not in told

@@ -26,7 +26,7 @@ from tcpscope.model.record import NamedTuple
 #: thread group, kind, before, after, family, local port, remote port, local and remote address, sk_err, detail, comm.
 RECORD = "<II QQQ II BBBB HH 16s16s iI 16s"
 RECORD_BYTES = 96
-RING_BYTES = 1 << 23
+RING_BYTES = 1 << 24
 
 # kinds of record
 STATE, REQUEST_STARTED, REQUEST_STOPPED, REQUEST_EXPIRED = 1, 2, 3, 4
