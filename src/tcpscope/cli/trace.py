@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -44,6 +45,9 @@ def run(argv: list[str]) -> int:
     """Run ``tcpscope trace``."""
     arguments = _parse(argv)
     matches = _matcher(arguments.filter)
+    gc.set_threshold(
+        100_000
+    )  # Why: bursts of transitions are young and without cycles; looking through them is in vain
     from tcpscope.kernel.namespaces import inside
 
     with inside(arguments.netns), _open(arguments) as feed:
@@ -177,7 +181,7 @@ def _run_lines(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Tra
     except KeyboardInterrupt:
         interrupted = True
     lost = _tell_loss(feed, arguments, lost)
-    return _finish(arguments, total, lost, time.monotonic() - started, interrupted)
+    return _finish(feed, arguments, total, time.monotonic() - started, interrupted)
 
 
 def _spell_json() -> Callable[[list[Transition]], Iterable[str]]:
@@ -235,10 +239,17 @@ def _tell_loss(feed: Feed, arguments: argparse.Namespace, told: int) -> int:
     return lost
 
 
-def _finish(arguments: argparse.Namespace, total: int, lost: int, seconds: float, interrupted: bool) -> int:
-    sys.stdout.flush()
-    if not arguments.json:
-        print(f"# {total} transitions in {seconds:.1f} s, {lost} records lost", file=sys.stderr)
+def _finish(feed: Feed, arguments: argparse.Namespace, total: int, seconds: float, interrupted: bool) -> int:
+    """Sum up; what still waits in the ring when the run ends is not hidden either."""
+    unread = feed.read_unread() if interrupted or arguments.duration is not None else 0
+    if arguments.json:
+        if unread:
+            print(f'{{"lost":0,"unread":{unread}}}')
+        sys.stdout.flush()
+    else:
+        sys.stdout.flush()
+        rest = f", {unread} not read in time" if unread else ""
+        print(f"# {total} transitions in {seconds:.1f} s, {feed.read_lost()} records lost{rest}", file=sys.stderr)
     # Why: Ctrl-C is how an endless trace is meant to end; one with an end was cut short
     bounded = arguments.count is not None or arguments.duration is not None
     return 130 if interrupted and bounded else 0
@@ -323,7 +334,7 @@ def _run_ladder(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Tr
         interrupted = True
     if ladder is None:
         print("# no connection began", file=sys.stderr)
-    return _finish(arguments, total, feed.read_lost(), time.monotonic() - started, interrupted)
+    return _finish(feed, arguments, total, time.monotonic() - started, interrupted)
 
 
 def _begins_ladder(move: Transition, matches: Callable[[Transition], bool] | None) -> bool:

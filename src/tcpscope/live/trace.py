@@ -125,6 +125,11 @@ class Feed:
         """Return how many kernel records were lost since the start."""
         return self._source.read_lost()
 
+    def read_unread(self) -> int:
+        """Return how many records wait in the ring: what ending now would leave untold (0 where there is no ring)."""
+        waiting = getattr(self._source, "read_unread", None)
+        return int(waiting()) if waiting is not None else 0
+
     def close(self) -> None:
         """Detach from the kernel."""
         self._source.close()

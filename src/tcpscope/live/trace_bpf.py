@@ -68,6 +68,10 @@ class BpfSource:
         """Return how many records found no room in the ring."""
         return self._tracer.read_lost()
 
+    def read_unread(self) -> int:
+        """Return how many records wait in the ring."""
+        return self._tracer.waiting_records
+
     def close(self) -> None:
         """Detach and unload."""
         self._tracer.close()

@@ -8,6 +8,7 @@ from tcpscope.model.spelling import DIALECTS
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
+from tcpscope.views.row_table import escape
 from tcpscope.views.transitions import spell_remark, spell_short
 
 _SEGMENTS = {
@@ -57,7 +58,7 @@ class Ladder:
         self._states[move.flow.local] = move.after
         text, towards = _place(move, is_left)
         remark = spell_remark(move)
-        program = f"{move.by.name}({move.by.pid})" if move.by and move.event in _CALLS else ""
+        program = f"{escape(move.by.name)}({move.by.pid})" if move.by and move.event in _CALLS else ""
         return Rung(
             time="+" + spell_short(move.when_ns - self._start_ns),
             left=self._spell(self.left),

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from time import localtime, strftime
 
 from tcpscope.model.address import Endpoint
+from tcpscope.model.event import Event
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.spelling import DIALECTS, IDENTIFIERS
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
+from tcpscope.views.row_table import escape
 from tcpscope.views.table import Column, render_table
 
 _WIDTHS = (15, 11, 11, 8, 21, 21, 17)
 _TITLES = ("TIME", "BEFORE", "AFTER", "IN STATE", "LOCAL", "REMOTE", "EVENT")
 _RIGHT = 3
+_EVENTS = {event: event.name.lower().replace("_", " ") for event in Event}
 
 
 class TransitionStyle(NamedTuple):
@@ -36,20 +39,19 @@ def header_line(style: TransitionStyle) -> str:
 
 def transition_line(move: Transition, style: TransitionStyle, previous_second: dict[int, str] | None = None) -> str:
     """Return one line. ``previous_second`` is a cache of spelled seconds that the caller keeps."""
-    cells = (
-        spell_time(move.when_ns, previous_second),
-        _state(move.before, style),
-        _state(move.after, style),
-        spell_short(move.in_state_ns),
-        _end(move.flow.local),
-        _end(move.flow.remote),
-        "" if move.event is None else move.event.name.lower().replace("_", " "),
+    # Why one expression: this line is most of what a printed transition costs
+    names, flow = DIALECTS[style.names], move.flow
+    program = f"{escape(move.by.name)}({move.by.pid})" if move.by else "-"
+    event = "" if move.event is None else _EVENTS[move.event]
+    line = (
+        f"{spell_time(move.when_ns, previous_second):<15} {names[move.before]:<11} {names[move.after]:<11}"
+        f" {spell_short(move.in_state_ns):>8} {_end(flow.local):<21} {_end(flow.remote):<21} {event:<17} {program}"
     )
-    line = " ".join(_cell(index, cell) for index, cell in enumerate(cells))
-    program = f" {move.by.name}({move.by.pid})" if move.by else " -"
-    first = f"{move.netns:<10} " if style.netns else ""
-    remark = spell_remark(move)
-    return f"{first}{line}{program}{'  ' + remark if remark else ''}"
+    if style.netns:
+        line = f"{move.netns:<10} {line}"
+    if move.legal and not move.cause and move.certainty == "seen":
+        return line
+    return f"{line}  {spell_remark(move)}"
 
 
 def spell_remark(move: Transition) -> str:
@@ -129,9 +131,8 @@ def _cell(index: int, text: str) -> str:
     return f"{text:>{_WIDTHS[index]}}" if index == _RIGHT else f"{text:<{_WIDTHS[index]}}"
 
 
-def _state(state: State, style: TransitionStyle) -> str:
-    return DIALECTS[style.names][state]
-
-
 def _end(end: Endpoint) -> str:
-    return str(end)
+    address, port = end
+    if ":" in address:
+        address = f"[{address}]"
+    return f"{address}:{port or '*'}"

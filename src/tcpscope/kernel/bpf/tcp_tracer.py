@@ -18,7 +18,7 @@ import os
 from tcpscope.kernel.bpf import syscall as bpf
 from tcpscope.kernel.bpf.assembler import R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Assembler
 from tcpscope.kernel.bpf.layout import ABSENT, Layout, need, read_layout
-from tcpscope.kernel.bpf.ring_buffer import RingBuffer
+from tcpscope.kernel.bpf.ring_buffer import HEAD_BYTES, RingBuffer
 from tcpscope.model.errors import TcpscopeError, Unsupported
 from tcpscope.model.record import NamedTuple
 
@@ -131,9 +131,9 @@ class TcpTracer:
         return int.from_bytes(bpf.lookup(self._lost_fd, 0, 8), "little") + bpf.read_misses(self._essential_fd)
 
     @property
-    def fill(self) -> float:
-        """How full the ring is, 0.0 to 1.0."""
-        return self._ring.waiting_bytes() / RING_BYTES if self._ring else 0.0
+    def waiting_records(self) -> int:
+        """How many records are written and not read yet."""
+        return self._ring.waiting_bytes() // (HEAD_BYTES + RECORD_BYTES) if self._ring else 0
 
     def close(self) -> None:
         """Detach and unload everything."""
