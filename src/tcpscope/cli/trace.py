@@ -241,7 +241,8 @@ def _tell_loss(feed: Feed, arguments: argparse.Namespace, told: int) -> int:
 
 def _finish(feed: Feed, arguments: argparse.Namespace, total: int, seconds: float, interrupted: bool) -> int:
     """Sum up; what still waits in the ring when the run ends is not hidden either."""
-    unread = feed.read_unread() if interrupted or arguments.duration is not None else 0
+    told_all = arguments.ladder or not (interrupted or arguments.duration is not None)
+    unread = 0 if told_all else feed.read_unread()
     if arguments.json:
         if unread:
             print(f'{{"lost":0,"unread":{unread}}}')
