@@ -5,6 +5,7 @@ Needs root. The goal is less than 3 s of CPU for ``tcpscope doctor`` with two lo
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -37,7 +38,8 @@ def _judge(netns: str) -> tuple[float, int]:
     from tcpscope.doctor import diagnose
     from tcpscope.live.snapshot import take_snapshot
 
-    before = take_snapshot(netns=netns, owners=False)
+    gc.disable()  # as the command does
+    before = take_snapshot(netns=netns, owners=False, defer=True)
     after = take_snapshot(netns=netns)
     begun = time.process_time()
     findings = diagnose(after, before)

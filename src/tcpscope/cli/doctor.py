@@ -37,7 +37,19 @@ exit codes: 0 nothing at or above --fail-on, 10 something, 1 failed, 2 usage, 4 
 
 def run(argv: list[str]) -> int:
     """Run ``tcpscope doctor``."""
-    options = _parser().parse_args(argv)
+    import gc
+
+    # Why: it ends soon, and walking hundreds of thousands of words for cycles costs as much as reading them.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _run(_parser().parse_args(argv))
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.list:
         return _print_catalogue(options.json)
     thresholds = _thresholds(options)
@@ -173,7 +185,7 @@ def _look_at_host(options: argparse.Namespace, thresholds: Thresholds) -> list[L
     earlier = {}
     if not options.once:
         # Why: the first look needs no owners; who holds a socket is asked when it is reported.
-        earlier = {place: take_snapshot(netns=place, owners=False) for place in places}
+        earlier = {place: take_snapshot(netns=place, owners=False, defer=True) for place in places}
         _wait(options.interval)
     snapshots = {place: take_snapshot(netns=place) for place in places}
     first = next(iter(snapshots.values()))

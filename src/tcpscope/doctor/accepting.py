@@ -41,9 +41,11 @@ def accept_queue(look: Look) -> Iterator[Finding]:
         yield _somewhere(look, overflows)
         return
     for listener in look.listeners:
-        earlier = look.before(listener)
         warn = look.limit_of("accept-queue-overflow.warn_share")
-        if warn < fill(listener) < full_share and earlier is not None and fill(earlier) > warn:
+        if not warn < fill(listener) < full_share:
+            continue
+        earlier = look.before(listener)
+        if earlier is not None and fill(earlier) > warn:
             yield _filling(look, listener, earlier)
 
 
@@ -99,11 +101,7 @@ def _overflow(look: Look, listener: Socket, overflows: int | None) -> Finding:
 
 
 def _unaccepted(look: Look, listener: Socket) -> list[Socket]:
-    port = listener.local.port
-    return [
-        socket for state in (State.ESTABLISHED, State.CLOSE_WAIT) for socket in look.states[state]
-        if socket.local.port == port and look.is_unaccepted(socket)
-    ]  # fmt: skip
+    return look.unaccepted.get(listener.local.port, [])
 
 
 def _somewhere(look: Look, overflows: int) -> Finding:
@@ -221,13 +219,7 @@ def _stalled(look: Look, process: Process, share: float, waiting: Sequence[Socke
         case.witness(0.4, "the queue did not get shorter between the looks")
     elif look.previous is not None:
         case.doubt(0.3, "the queue moved between the looks: it still accepts")
-    held = [
-        socket
-        for state, bucket in look.states.items()
-        if state == State.CLOSE_WAIT
-        for socket in bucket
-        if process.pid in holders_of(socket)
-    ]
+    held = [socket for socket in look.held_by(process.pid) if socket.state == State.CLOSE_WAIT]
     if held:
         case.witness(0.2, f"{count(len(held))} of them are connections in CLOSE_WAIT")
     return case.close(
@@ -316,21 +308,17 @@ def vanished(look: Look) -> Iterator[Finding]:
         )
 
 
+def _is_still_there(look: Look, listener: Socket) -> bool:
+    now = look.listeners_by_port.get(listener.local.port, ())
+    return any(one.cookie == listener.cookie and one.local == listener.local for one in now)
+
+
 def _closed_with_queue(look: Look) -> Iterator[Finding]:
-    if look.previous is None:
-        return
     resets, sent = look.delta("Tcp.EstabResets"), look.delta("Tcp.OutRsts")
+    if look.previous is None or not resets or not sent:
+        return
     for one in look.previous.sockets:
-        if (
-            one.state != State.LISTEN
-            or not one.recv_q
-            or any(
-                now.cookie == one.cookie and now.local == one.local
-                for now in look.listeners_by_port.get(one.local.port, ())
-            )
-        ):
-            continue
-        if not resets or not sent:
+        if one.state != State.LISTEN or not one.recv_q or _is_still_there(look, one):
             continue
         case = Case("listener-closed-with-queue", f"port {one.local.port}")
         case.witness(

@@ -195,11 +195,11 @@ def _running_out(look: Look, process: Process, share: float) -> Finding:
         min(0.95, share),
         f"{process.name} ({process.pid}): {count(process.open_fds or 0)} of {count(process.fd_limit or 0)} descriptors ({percent(share)})",
     )
-    mine = {state: [one for one in bucket if process.pid in holders_of(one)] for state, bucket in look.states.items()}
+    mine = group(look.held_by(process.pid), lambda one: one.state)
     held = sorted(((len(found), state.name) for state, found in mine.items() if found), reverse=True)
     if held:
         case.witness(0.2, "its TCP sockets: " + ", ".join(f"{count(number)} {name}" for number, name in held[:4]))
-    sockets = [one for found in mine.values() for one in found]
+    sockets = look.held_by(process.pid)
     earlier = look.previous.processes.get(process.pid) if look.previous else None
     if earlier and earlier.open_fds is not None and process.open_fds is not None:
         if process.open_fds > earlier.open_fds:

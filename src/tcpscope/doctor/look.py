@@ -55,6 +55,8 @@ class Look:
         self._own: frozenset[str] | None = None
         self._silent: list[Socket] | None = None
         self._here: tuple[Process, ...] | None = None
+        self._held: dict[int, list[Socket]] | None = None
+        self._unaccepted: dict[int, list[Socket]] | None = None
 
     def _group(self) -> None:
         states = self.states
@@ -81,6 +83,25 @@ class Look:
             away = {one.pid for one in strangers if one.pid not in holders}
             self._here = tuple(one for pid, one in self.snapshot.processes.items() if pid not in away)
         return self._here
+
+    @property
+    def unaccepted(self) -> dict[int, list[Socket]]:
+        """Connections no accept() has taken yet, by local port."""
+        if self._unaccepted is None:
+            both = self.states[State.ESTABLISHED] + self.states[State.CLOSE_WAIT]
+            waiting = [socket for socket in both if not socket.inode and self.is_unaccepted(socket)]
+            self._unaccepted = group(waiting, lambda socket: socket.local.port)
+        return self._unaccepted
+
+    def held_by(self, pid: int) -> Sequence[Socket]:
+        """Return the TCP sockets a process holds; all processes are sorted out in one pass."""
+        if self._held is None:
+            self._held = {}
+            for bucket in self.states.values():
+                for socket in bucket:
+                    for owner in socket.owners:
+                        self._held.setdefault(owner.pid, []).append(socket)
+        return self._held.get(pid, _NONE)
 
     # whose, and the other end
 

@@ -135,8 +135,11 @@ def _judge_flood(look: Look, case: Case, port: int, is_high: bool, sockets: Sequ
     dropped, forged = look.delta(_FAMILY + "TCPReqQFullDrop"), look.delta(_FAMILY + "SyncookiesFailed")
     if sent and back is not None and back / sent > look.limit_of("syn-flood.real_share"):
         return None  # real clients come back with their cookie: overload, and accept-queue-overflow says so
+    full = look.delta(_FAMILY + "TCPReqQFullDoCookies")
     if sent:
         case.witness(0.6, f"SyncookiesSent +{count(sent)} between the looks")
+    elif full:
+        case.witness(0.5, f"TCPReqQFullDoCookies +{count(full)}: SYNs met a full queue and were answered with cookies")
     if dropped:
         case.witness(
             0.6, f"TCPReqQFullDrop +{count(dropped)}: SYNs dropped because the queue is full and cookies are off"

@@ -14,7 +14,7 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
 
     from tcpscope.model.snapshot import Process
 
@@ -31,6 +31,20 @@ class Owners:
     """
 
     __slots__ = ("holders", "names", "reason", "records", "refused", "source", "with_sockets")
+
+    def held_by_pid(self) -> dict[int, tuple[int, ...]]:
+        """Return the inodes of all sockets of each process with a holder's name, as far as ``records`` tell."""
+        if not self.records:
+            return {}
+        from struct import iter_unpack
+
+        from tcpscope.kernel.bpf.socket_owners import OWNER_RECORD
+
+        held: dict[int, list[int]] = {pid: [] for pid in self.names}
+        for inode, pid, _, _ in iter_unpack(OWNER_RECORD, self.records):
+            if pid in held:
+                held[pid].append(inode)
+        return {pid: tuple(inodes) for pid, inodes in held.items()}
 
     def __init__(self, source: str = "none", reason: str = "") -> None:
         self.holders: dict[int, list[tuple[int, int]]] = {}
@@ -159,25 +173,28 @@ def _read(folder: int, name: str) -> bytes:
         posix.close(descriptor)
 
 
-def read_processes(pids: Iterable[int]) -> dict[int, Process]:
-    """Read what a diagnosis wants to know of each process; one that is gone is left out."""
-    found = ((pid, read_process(pid)) for pid in sorted(set(pids)))
+def read_processes(pids: Iterable[int], held: Mapping[int, tuple[int, ...]] | None = None) -> dict[int, Process]:
+    """Read what a diagnosis wants to know of each process; one that is gone is left out.
+
+    ``held`` are the inodes of the sockets of processes, where they are known already.
+    """
+    found = ((pid, read_process(pid, (held or {}).get(pid))) for pid in sorted(set(pids)))
     return {pid: process for pid, process in found if process is not None}
 
 
-def read_process(pid: int) -> Process | None:
+def read_process(pid: int, held: tuple[int, ...] | None = None) -> Process | None:
     """Read one process; fields we may not see are ``None``. ``None`` when it has ended."""
     try:
         folder = posix.open(f"/proc/{pid}", _FOLDER)
     except OSError:
         return None
     try:
-        return _describe(folder, pid)
+        return _describe(folder, pid, held)
     finally:
         posix.close(folder)
 
 
-def _describe(folder: int, pid: int) -> Process | None:
+def _describe(folder: int, pid: int, held: tuple[int, ...] | None = None) -> Process | None:
     from tcpscope.model.snapshot import Process
 
     stat = _read(folder, "stat")
@@ -186,7 +203,7 @@ def _describe(folder: int, pid: int) -> Process | None:
         return None
     command = tuple(word.decode("utf-8", "backslashreplace") for word in _read(folder, "cmdline").split(b"\0") if word)
     executable = _link(folder, "exe")
-    inodes = _socket_inodes(folder)
+    inodes = _socket_inodes(folder, held)
     return Process(
         pid=pid,
         name=name,
@@ -275,7 +292,7 @@ def recognise_runtime(name: str, executable: str | None, command: tuple[str, ...
     return ""
 
 
-def _socket_inodes(folder: int) -> tuple[int, tuple[int, ...]] | None:
+def _socket_inodes(folder: int, held: tuple[int, ...] | None = None) -> tuple[int, tuple[int, ...]] | None:
     """Count all descriptors and collect the inodes of the sockets; ``None`` when refused."""
     try:
         descriptors = posix.open("fd", _FOLDER, dir_fd=folder)
@@ -283,6 +300,10 @@ def _socket_inodes(folder: int) -> tuple[int, tuple[int, ...]] | None:
         return None
     inodes = []
     try:
+        # Linux: since 6.2 the size of /proc/PID/fd is the number of descriptors; before it is 0.
+        size = posix.stat(descriptors).st_size
+        if held is not None and size:
+            return size, held
         names = posix.listdir(descriptors)
         for name in names:
             try:

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from tcpscope.kernel import sock_diag
-from tcpscope.kernel.counters import read_counters, read_limits, read_sysctls
+from tcpscope.kernel.counters import read_counters, read_limits, read_sysctl, read_sysctls
 from tcpscope.kernel.namespaces import inside
 from tcpscope.kernel.proc_net import read_other_inodes
 from tcpscope.kernel.processes import read_processes
-from tcpscope.live.listing import WITH_BOUND, read_listing
+from tcpscope.live.crowd import MANY_BYTES, DeferredSockets, build_crowd
+from tcpscope.live.listing import WITH_BOUND, Listing, read_listing
 from tcpscope.live.sockets import build_sockets, describe_coverage
 from tcpscope.model.snapshot import Host, Process, Snapshot
+from tcpscope.model.socket import Socket
 
 
-def take_snapshot(*, netns: str | None = None, detail: bool = True, owners: bool = True) -> Snapshot:
+def take_snapshot(
+    *, netns: str | None = None, detail: bool = True, owners: bool = True, defer: bool = False
+) -> Snapshot:
     """Take a snapshot of a namespace (a name, a path, ``pid:N``; ``None``: the present one).
 
     ``detail`` adds ``tcp_info``, memory, congestion control, cgroups and the processes; ``owners`` finds who holds
-    each socket. Never fails for missing privilege or an old kernel: what could not be seen is in ``coverage``.
+    each socket; ``defer`` makes the sockets of a crowd only when they are first asked for (a look to compare with).
+    Never fails for missing privilege or an old kernel: what could not be seen is in ``coverage``.
     Raises :class:`~tcpscope.model.errors.UsageError` or ``NotPermitted`` when the namespace cannot be entered.
     """
     with inside(netns) as inode:
         taken_ns = time.time_ns()
         listing = read_listing(tcp=WITH_BOUND, extensions=sock_diag.DETAIL if detail else 0)
-        if owners:
-            listing.find_owners({row[15] for row in listing.rows() if row[15]})
-        sockets = build_sockets(listing, cgroups=detail)
+        sockets = _make_sockets(listing, detail, owners, defer)
         counters, limits, sysctls = read_counters(), read_limits(), read_sysctls()
         other_inodes = read_other_inodes() if detail else frozenset()
     processes: dict[int, Process] = {}
     if detail and listing.owners is not None:
-        processes = read_processes((*listing.owners.names, *listing.owners.with_sockets))
+        pids = (*listing.owners.names, *listing.owners.with_sockets)
+        processes = read_processes(pids, listing.owners.held_by_pid())
     return Snapshot(
         taken_ns=taken_ns,
         sockets=sockets,
@@ -45,6 +50,19 @@ def take_snapshot(*, netns: str | None = None, detail: bool = True, owners: bool
         coverage=describe_coverage(listing),
         other_inodes=other_inodes,
     )
+
+
+def _make_sockets(listing: Listing, detail: bool, owners: bool, defer: bool) -> Sequence[Socket]:
+    is_crowd = detail and listing.payload_bytes >= MANY_BYTES
+    if not is_crowd and not owners:
+        return build_sockets(listing, cgroups=detail)
+    linear = int(read_sysctl("net.ipv4.tcp_syn_linear_timeouts") or 0)
+    if is_crowd and defer and not owners:
+        return DeferredSockets(lambda: build_crowd(listing, listing.rows(), linear))
+    rows = listing.rows()
+    if owners:
+        listing.find_owners({row[15] for row in rows if row[15]})
+    return build_crowd(listing, rows, linear) if is_crowd else build_sockets(listing, cgroups=detail)
 
 
 def read_host() -> Host:
