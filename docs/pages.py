@@ -12,7 +12,7 @@ from tcpscope.explain.clocks import CLOCKS
 from tcpscope.explain.events import spell_sends
 from tcpscope.explain.findings import explain_finding
 from tcpscope.explain.portraits import PORTRAITS
-from tcpscope.explain.sysctl_table import SETTINGS
+from tcpscope.explain.sysctls import SETTINGS
 from tcpscope.machine.lifecycle import EDGES, LIFE_ORDER, ROWS
 from tcpscope.views.diagram import emit_mermaid, emit_mermaid_around, emit_svg
 from tcpscope.views.prose import emit_markdown, emit_markdown_grid

@@ -9,7 +9,7 @@ from tcpscope.explain.answer import Answer, Grid, Section
 from tcpscope.explain.claim_table import CLAIMS
 from tcpscope.explain.clocks import CLOCKS
 from tcpscope.explain.portraits import PORTRAITS
-from tcpscope.explain.sysctl_table import SETTINGS
+from tcpscope.explain.sysctls import SETTINGS
 from tcpscope.machine.lifecycle import LIFE_ORDER
 from tcpscope.model.record import NamedTuple
 

@@ -1,9 +1,13 @@
-"""Kernel settings explained, and widespread wrong advice; the data stands in :mod:`tcpscope.explain.sysctl_table`."""
+"""Kernel settings explained, and widespread wrong advice; the data stands in ``sysctl_table`` and ``sysctl_around``."""
 
 from __future__ import annotations
 
 from tcpscope.explain.answer import Answer, Grid, Section, fold, prose_sections
-from tcpscope.explain.sysctl_table import SETTINGS, Setting
+from tcpscope.explain.sysctl_around import AROUND
+from tcpscope.explain.sysctl_table import TCP_SETTINGS, Setting
+
+#: TCP's own settings first, then those of the layers around it.
+SETTINGS: tuple[Setting, ...] = (*TCP_SETTINGS, *AROUND)
 
 _BY_NAME = {fold(setting.name): setting for setting in SETTINGS} | {
     fold(setting.name.rpartition(".")[2]): setting for setting in SETTINGS

@@ -25,7 +25,7 @@ from tcpscope.explain import (
 from tcpscope.explain.answer import Answer, Grid, Section, fold
 from tcpscope.explain.claim_table import ARTICLES
 from tcpscope.explain.clocks import CLOCKS
-from tcpscope.explain.sysctl_table import SETTINGS
+from tcpscope.explain.sysctls import SETTINGS
 from tcpscope.machine import linux
 from tcpscope.machine.lifecycle import row_by_id
 from tcpscope.model.errors import UsageError

@@ -4,11 +4,13 @@ import contextlib
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tcpscope.doctor
 from tcpscope.cli.flags import parse_options
 from tcpscope.cli.main import COMMANDS
 from tcpscope.explain import calls, columns, counters, pairs, states, terms, tools
@@ -18,7 +20,7 @@ from tcpscope.explain.clocks import CLOCKS
 from tcpscope.explain.events import describe_event, spell_event
 from tcpscope.explain.portraits import PORTRAITS
 from tcpscope.explain.queues import QUEUES
-from tcpscope.explain.sysctl_table import SETTINGS
+from tcpscope.explain.sysctls import SETTINGS
 from tcpscope.explain.topics import LISTS, READERS, explain_topic, find_answer, topic_names
 from tcpscope.filters.parse import parse_filter
 from tcpscope.lab.scene import find_scenes
@@ -355,3 +357,11 @@ def test_commands_that_are_named_exist():
             assert not words or parse_filter([word.replace("HOST", "192.0.2.1") for word in words])
         if parts[:3] == ["tcpscope", "lab", "run"]:
             assert find_scenes(parts[3:4])
+
+
+def test_every_setting_the_doctor_reads_or_recommends_is_explained():
+    folder = Path(tcpscope.doctor.__file__).parent
+    pattern = re.compile(r'"((?:net|fs)\.[a-z0-9_.]+[a-z0-9])"')
+    named = {name for source in folder.glob("*.py") for name in pattern.findall(source.read_text(encoding="utf-8"))}
+    assert len(named) > 20
+    assert {name for name in named if find_answer(f"sysctl {name}") is None} == set()
