@@ -166,7 +166,7 @@ def test_ages_are_never_more_than_the_namespace_is_old(holder):
         assert socket["age"]["ms"] < 120_000
 
 
-@pytest.mark.parametrize("flags", ["-tanp", "-tn", "-tln"])
+@pytest.mark.parametrize("flags", ["-tanp", "-tn", "-tln", "-uan", "-un", "-uln", "-an4", "-an6"])
 def test_netstat_shows_the_same_rows(holder, flags):
     if shutil.which("netstat") is None:
         pytest.skip("netstat is not installed")
@@ -175,9 +175,10 @@ def test_netstat_shows_the_same_rows(holder, flags):
         found = Counter()
         for line in text.splitlines():
             words = line.split()
-            if words and words[0] in ("tcp", "tcp6"):
-                send_q = "-" if words[5] == "LISTEN" else words[2]  # netstat shows no backlog
-                found[(words[0], words[1], send_q, words[3], words[4], words[5])] += 1
+            if words and words[0] in ("tcp", "tcp6", "udp", "udp6"):
+                state = words[5] if len(words) > 5 else ""  # of a UDP socket that is not connected
+                send_q = "-" if state == "LISTEN" else words[2]  # netstat shows no backlog
+                found[(words[0], words[1], send_q, words[3], words[4], state)] += 1
         return found
 
     equal_soon(

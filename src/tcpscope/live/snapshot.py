@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tcpscope.kernel import sock_diag
 from tcpscope.kernel.counters import read_counters, read_limits, read_sysctl, read_sysctls
+from tcpscope.kernel.interfaces import read_interfaces
 from tcpscope.kernel.namespaces import inside
 from tcpscope.kernel.proc_net import read_other_inodes
 from tcpscope.kernel.processes import read_processes
@@ -34,6 +35,7 @@ def take_snapshot(
         sockets = _make_sockets(listing, detail, owners, defer)
         counters, limits, sysctls = read_counters(), read_limits(), read_sysctls()
         other_inodes = read_other_inodes() if detail else frozenset()
+        interfaces = read_interfaces()
     processes: dict[int, Process] = {}
     if detail and listing.owners is not None:
         pids = (*listing.owners.names, *listing.owners.with_sockets)
@@ -49,6 +51,7 @@ def take_snapshot(
         netns=inode,
         coverage=describe_coverage(listing),
         other_inodes=other_inodes,
+        interfaces=interfaces,
     )
 
 

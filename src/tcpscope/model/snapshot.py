@@ -28,6 +28,16 @@ class Process(NamedTuple):
     netns: int = 0  #: inode of its network namespace; 0: not known
 
 
+class Interface(NamedTuple):
+    """One network interface and its addresses, each as ``192.0.2.1/24``."""
+
+    name: str
+    number: int  #: the kernel's index, as in ``Socket.interface``
+    is_up: bool = True
+    mtu_bytes: int = 0
+    addresses: tuple[str, ...] = ()
+
+
 class Host(NamedTuple):
     """Whose snapshot it is."""
 
@@ -71,3 +81,4 @@ class Snapshot(NamedTuple):
     coverage: Coverage = Coverage()
     #: inodes of the namespace's sockets of other families (unix, netlink, packet, raw ...)
     other_inodes: AbstractSet[int] = frozenset()
+    interfaces: Sequence[Interface] = ()
