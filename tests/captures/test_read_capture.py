@@ -290,3 +290,25 @@ def test_file_still_being_written_is_said(captures):
         packets = sum(len(chunk.offset) for chunk in source.iter_chunks())
     assert packets > 3
     assert source.damage[0].what.endswith("it is still being written")
+
+
+def test_ladder_over_several_files_counts_packets_on(captures, tmp_path, capsys):
+    from tcpscope.capture.pcap import PcapWriter
+
+    with open_source(captures / "zeek-miss_end_data.pcap") as source:
+        packets = list(source.iter_packets())
+    for name, part in (("a.pcap", packets[:4]), ("b.pcap", packets[4:])):
+        with open(tmp_path / name, "wb") as file:
+            writer = PcapWriter(file, 1)
+            for packet in part:
+                writer.write(packet.t_ns, packet.data, packet.original_len)
+    main(["read", str(captures / "zeek-miss_end_data.pcap"), "--ladder", "1"])
+    whole = capsys.readouterr().out
+    assert main(["read", str(tmp_path), "--ladder", "1"]) == 0
+    assert capsys.readouterr().out == whole
+
+
+def open_source(path):
+    from tcpscope.capture import open_capture
+
+    return open_capture(path)

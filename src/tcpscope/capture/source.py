@@ -143,7 +143,8 @@ class CaptureSource:
             return pcapng.PcapngReader(self._damage)
         facts = pcap.parse_header(start)
         if facts is None:
-            raise TcpscopeError(f"{self.name} is no capture: {_describe_start(start)}")
+            broken = next((damage.what for damage in self._stream.damage), "")
+            raise TcpscopeError(f"{self.name} is no capture: {broken or _describe_start(start)}")
         if len(start) < pcap.HEADER_BYTES:
             self._damage.add(0, f"the file ends inside its header ({len(start)} of {pcap.HEADER_BYTES} bytes)")
         self._stream.readinto(memoryview(bytearray(len(start))))

@@ -32,7 +32,7 @@ harm. What looks like a row and is not understood is counted and shown.
 Captures: pcap and pcapng, either byte order, micro- or nanoseconds; gzip, bzip2, xz, zstd. What is damaged is said
 with its place, what could be read is shown, and the exit code is 1."""
 _EXPORTS = ("zeek", "zeek-json", "parquet", "arrow")
-_OF_CAPTURES = ("ladder", "lines", "svg", "state_at", "export", "to", "csv")
+_OF_CAPTURES = ("ladder", "lines", "svg", "state_at", "export", "to", "csv", "cluster")
 
 #: The first bytes of pcap (both byte orders, micro- and nanoseconds), pcapng, gzip and zstd.
 CAPTURE_MAGICS = (
@@ -87,6 +87,7 @@ def new_read_parser() -> argparse.ArgumentParser:
     group.add_argument("--to", metavar="PATH", help="where --export writes (Zeek: standard output when absent)")
     group.add_argument("--csv", action="store_true", help="comma-separated values")
     group.add_argument("--limit", type=int, default=50, metavar="N", help="at most N lines (50); 0 is all")
+    group.add_argument("--cluster", metavar="ADDRESS", help="many files on the workers of a Dask scheduler")
     group.add_argument("--engine", choices=("auto", "python", "compiled"), default="auto", help="auto: by size")
     return parser
 

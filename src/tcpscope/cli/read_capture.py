@@ -13,7 +13,11 @@ from tcpscope.model.record import TYPE_CHECKING
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable, Sequence
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
+    from typing import Any
 
+    from tcpscope.model.captured import CapturedSegment
     from tcpscope.model.connection import Connection
     from tcpscope.packets.analysis import Analysis
 
@@ -29,7 +33,9 @@ def run(argv: list[str]) -> int:
     if options.lines:
         return _print_lines(paths, options)
     with _Replayable(paths, needed=options.ladder is not None) as replayable:
-        analysis = analyse(replayable.paths, engine=options.engine)
+        with _Executor(options.cluster) as executor:
+            progress = _draw_progress if sys.stderr.isatty() else None
+            analysis = analyse(replayable.paths, engine=options.engine, executor=executor, progress=progress)
         if options.ladder is not None:
             _print_ladder(analysis, replayable.paths, options)
         elif options.state_at is not None:
@@ -75,6 +81,37 @@ def expand(words: Sequence[str]) -> list[str]:
     return paths
 
 
+class _Executor:
+    """The workers of a Dask cluster, or ``None``: the analysis chooses its own."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._open: AbstractContextManager[Executor] | None = None
+
+    def __enter__(self) -> Executor | None:
+        if self._address is None:
+            return None
+        from tcpscope.packets.spread import open_cluster
+
+        self._open = open_cluster(self._address)
+        return self._open.__enter__()
+
+    def __exit__(self, *about: Any) -> None:  # noqa: ANN401  # Why: the three of the protocol, handed on
+        if self._open is not None:
+            self._open.__exit__(*about)
+
+
+def _draw_progress(done_bytes: int, all_bytes: int) -> None:
+    """Draw how far reading is, on a terminal only; the last call wipes it out."""
+    if done_bytes >= all_bytes:
+        sys.stderr.write("\r\x1b[K")
+        return
+    filled = 30 * done_bytes // max(all_bytes, 1)
+    bar = "#" * filled + "-" * (30 - filled)
+    sys.stderr.write(f"\rreading [{bar}] {done_bytes >> 20} of {all_bytes >> 20} MiB")
+    sys.stderr.flush()
+
+
 class _Replayable:
     """The captures for two readings: standard input is kept in a temporary file when it is ``needed`` twice."""
 
@@ -109,15 +146,17 @@ def _print_lines(paths: Sequence[str], options: Namespace) -> int:
     from tcpscope.packets.following import Follower
     from tcpscope.views.packet_line import LineStyle, segment_object
 
-    follower, style, is_damaged = Follower(), LineStyle(options.names), False
+    follower, style, is_damaged, before = Follower(), LineStyle(options.names), False, 0
     for path in paths:
         with open_capture(path) as source:
             for chunk in source.iter_chunks():
-                for number, seen in follower.follow(chunk):
+                onward = chunk._replace(first_packet=before + chunk.first_packet)
+                for number, seen in follower.follow(onward):
                     line = (
                         json.dumps({**segment_object(seen), "connection": number}) if options.json else style.line(seen)
                     )
                     write(line + "\n")
+            before += source.packets
             for damage in source.damage:
                 is_damaged = True
                 print(f"tcpscope: damaged: {damage}", file=sys.stderr)
@@ -134,14 +173,17 @@ def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) 
         raise UsageError(f"--ladder {options.ladder}: the capture holds connections 1 to {total}")
     connection = analysis.connections[options.ladder - 1]
     ends = (connection.client, connection.server)
-    segments = []
+    segments: list[CapturedSegment] = []
+    before = 0  # Why: packets of several captures are counted on from file to file
     for path in paths:
         with open_capture(path) as source:
             segments += [
-                seen
+                seen._replace(number=before + seen.number)
                 for seen in iter_segments(source.iter_chunks(), ends)
-                if connection.start_ns <= seen.t_ns <= connection.end_ns and seen.number >= connection.first_packet
+                if connection.start_ns <= seen.t_ns <= connection.end_ns
+                and before + seen.number >= connection.first_packet
             ]
+            before += source.packets
     steps = iter_steps(connection, segments, options.names)
     if options.svg:
         write(draw_ladder_svg(connection, steps))
@@ -213,7 +255,7 @@ def print_json(analysis: Analysis) -> None:
     """Print the object of the contract piece by piece: a large capture is never one large string."""
     import json
 
-    from tcpscope.views.connection_object import connection_object, damage_object
+    from tcpscope.views.connection_object import connection_object, damage_object, finding_object
 
     out = sys.stdout.write
     out('{"schema": "tcpscope.read/1", "kind": "capture", "connections": [')
@@ -231,10 +273,7 @@ def print_json(analysis: Analysis) -> None:
                 for (client, server), count in totals.state_pairs.items()
             ],
         },
-        "findings": [
-            {**finding._asdict(), "severity": finding.severity.name.lower(), "sockets": []}
-            for finding in analysis.findings
-        ],
+        "findings": [finding_object(finding) for finding in analysis.findings],
     }  # fmt: skip
     out("], " + json.dumps(tail)[1:] + "\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tcpscope.model.connection import Connection, Direction
 from tcpscope.model.damage import Damage
+from tcpscope.model.finding import Finding
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.spelling import IDENTIFIERS
 
@@ -71,6 +72,22 @@ def direction_object(direction: Direction) -> dict[str, object]:
 def endpoint_object(end: Endpoint) -> dict[str, object]:
     """Return one address and port."""
     return {"address": end.address, "port": end.port}
+
+
+def finding_object(finding: Finding) -> dict[str, object]:
+    """Return one finding about a capture; its sockets as both addresses and the state."""
+    row: dict[str, object] = finding._asdict()
+    row["severity"] = finding.severity.name.lower()
+    row["remedies"] = [remedy._asdict() for remedy in finding.remedies]
+    row["sockets"] = [
+        {
+            "state": IDENTIFIERS[socket.state],
+            "local": endpoint_object(socket.local),
+            "remote": endpoint_object(socket.remote),
+        }
+        for socket in finding.sockets
+    ]
+    return row
 
 
 def damage_object(damage: Damage) -> dict[str, object]:
