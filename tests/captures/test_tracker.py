@@ -28,6 +28,7 @@ def test_engines_agree_on_every_capture(shared_folder):
         assert rows_of_interpreted(path) == rows_of_pure(path), path.name
 
 
+@pytest.mark.slow
 def test_compiled_engine_agrees_on_every_capture_in_every_number(shared_folder):
     pytest.importorskip("numba")
     for path in _captures(shared_folder):

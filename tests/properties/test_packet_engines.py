@@ -37,6 +37,7 @@ def test_rows_are_moves_of_the_table(tmp_path):
             assert (State(row.before), State(row.after)) in EDGES
 
 
+@pytest.mark.slow
 def test_compiled_engine_equals_the_interpreted_one_in_every_number(tmp_path):
     pytest.importorskip("numba")
     path = tmp_path / "random.pcap"
@@ -45,6 +46,7 @@ def test_compiled_engine_equals_the_interpreted_one_in_every_number(tmp_path):
         assert everything(run_compiled(path)) == everything(run_interpreted(path)), seed
 
 
+@pytest.mark.slow
 def test_compiled_engine_grows_its_tables_without_forgetting(tmp_path):
     pytest.importorskip("numba")
     path = tmp_path / "many.pcap"
@@ -56,3 +58,10 @@ def test_compiled_engine_grows_its_tables_without_forgetting(tmp_path):
     again = [(t_ns + 10**10, data) for t_ns, data in scan]
     path.write_bytes(pcap(frames + scan + again))
     assert everything(run_compiled(path)) == everything(run_interpreted(path))
+
+
+def test_rows_of_the_untroubled_share_an_empty_row(tmp_path):
+    path = tmp_path / "random.pcap"
+    for seed in range(4000, 4100):
+        path.write_bytes(pcap(random_capture(seed)))
+        assert not any(run_interpreted(path).extras[0]), seed

@@ -33,6 +33,7 @@ class Direction(NamedTuple):
     rtt_min_ms: float | None = None
     mss: int | None = None
     window_scale: int | None = None
+    filled_holes: int = 0  #: retransmissions of what was never captured: lost before the capture
 
     @property
     def resets(self) -> int:

@@ -10,6 +10,8 @@ from tcpscope.model.damage import Damage
 from tcpscope.model.errors import TcpscopeError, UsageError
 from tcpscope.model.finding import Finding
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
+from tcpscope.packets.cases import collect
+from tcpscope.packets.findings import find
 from tcpscope.packets.merge import merge, read_parts_in_order
 from tcpscope.packets.records import Connections
 from tcpscope.packets.spread import read_parts
@@ -92,4 +94,4 @@ def choose_engine(engine: str, size_bytes: int) -> str:
 def summarize(ledger: Ledger, damage: tuple[Damage, ...], engine: str) -> Analysis:
     """Turn an engine's ledger into an :class:`Analysis`."""
     connections = Connections(ledger)
-    return Analysis(connections, (), damage, count_totals(ledger, engine))
+    return Analysis(connections, find(collect(ledger, connections.places)), damage, count_totals(ledger, engine))

@@ -193,6 +193,14 @@ def _loads(numba: Thing) -> dict[str, Thing]:
 
         return load
 
+    @numba.extending.intrinsic  # type: ignore[untyped-decorator]
+    def apart(typing_context: Thing) -> Thing:
+        def generate(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
+            builder.function.attributes.add("noinline")
+            return ir.Constant(ir.IntType(64), 0)
+
+        return numba.types.int64(), generate
+
     loads = {"load_16": make(16), "load_32": make(32)}
 
     def be16(data: Thing, at: int) -> int:
@@ -204,7 +212,7 @@ def _loads(numba: Thing) -> dict[str, Thing]:
     return {
         function.__name__: numba.njit(FunctionType(function.__code__, loads, function.__name__), _nrt=False)
         for function in (be16, be32)
-    }
+    } | {"apart": apart}
 
 
 def prepare() -> None:

@@ -32,6 +32,7 @@ class Ledger:
         self.packets = 0
         self.skipped: dict[int, int] = {}
         self.mentioned: set[bytes] = set()  #: keys of flows that ICMP errors quote and nothing else showed before
+        self.folded: dict[bytes, int] = {}  #: unanswered SYNs given up for lack of room, per server
         self.first_ns = -1
         self.last_ns = -1
         self._rows_of: dict[int, list[int]] | None = None
@@ -80,5 +81,8 @@ class Ledger:
 
 def in_order(ledger: Ledger) -> list[int]:
     """Return the serials in order of the first packet."""
+    if not isinstance(ledger.flows, list):
+        order: list[int] = ledger.flows[:, step.FIRST_PACKET].argsort(kind="stable").tolist()
+        return order
     firsts = [int(f[step.FIRST_PACKET]) for f in ledger.flows]
     return sorted(range(len(firsts)), key=firsts.__getitem__)

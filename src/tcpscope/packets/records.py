@@ -15,6 +15,7 @@ from tcpscope.model.transition import Transition
 from tcpscope.packets import step, zeek
 from tcpscope.packets.community import community_id
 from tcpscope.packets.ledger import in_order
+from tcpscope.packets.roles import client_end, spell_address
 from tcpscope.packets.rows import CERTAINTIES, NEVER, TWO_MSL_NS, TransitionRow
 from tcpscope.packets.verdict import judge
 
@@ -32,6 +33,14 @@ class Connections(Sequence[Connection]):
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._order = in_order(ledger)
+
+    @property
+    def places(self) -> list[int]:
+        """For each serial of the ledger its position here."""
+        places = [0] * len(self._order)
+        for position, serial in enumerate(self._order):
+            places[serial] = position
+        return places
 
     def __len__(self) -> int:
         return len(self.ledger)
@@ -53,8 +62,8 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
     client, is_certain = client_end(f, key, rows)
     half_bytes = (len(key) - 4) // 2
     ends = (
-        Endpoint(_spell(key[:half_bytes]), int.from_bytes(key[-4:-2])),
-        Endpoint(_spell(key[half_bytes:-4]), int.from_bytes(key[-2:])),
+        Endpoint(spell_address(key[:half_bytes]), int.from_bytes(key[-4:-2])),
+        Endpoint(spell_address(key[half_bytes:-4]), int.from_bytes(key[-2:])),
     )
     is_self = bool(f[step.SHARED] & step.SELF)
     server = client if is_self else 1 - client
@@ -88,27 +97,6 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
     )
     verdict, refuted_by = judge(record)
     return record._replace(verdict=verdict, refuted_by=refuted_by)
-
-
-def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow]) -> tuple[int, bool]:
-    """Return which end is the client, and whether a handshake says so."""
-    opened = [f[end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3 for end in (0, 1)]
-    if opened[0] == step.ACTIVELY and opened[1] == step.ACTIVELY:
-        first = next((row.end for row in rows if row.event == Event.OPEN_ACTIVE), 0)
-        return first, True
-    for end in (0, 1):
-        if opened[end] == step.ACTIVELY or opened[1 - end] in (step.PASSIVELY, step.REOPENED):
-            return end, True
-    low_port, high_port = int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
-    return (1, False) if low_port < high_port else (0, False)
-
-
-def _spell(packed: bytes) -> str:
-    if len(packed) == 4:
-        return ".".join(map(str, packed))
-    import socket
-
-    return socket.inet_ntop(socket.AF_INET6, packed)
 
 
 def _spell_row(row: TransitionRow, flow: Flow, client: int, f: list[int]) -> Transition:
@@ -186,6 +174,7 @@ def _direction(f: list[int], q: list[int], extra: list[int], end: int) -> Direct
         rtt_us / 1000 if rtt_us else None,
         mss or None,
         bits >> step.SCALE_SHIFT & 15 if bits & step.HAS_SCALE else None,
+        extra[step.FILLED_HOLES + end],
     )
 
 

@@ -44,7 +44,8 @@ RESETS_LEGAL, RESETS_CHALLENGED, RESETS_BLIND, MISSED_BYTES = range(6, 10)
 EXTRA_HALF = 10
 PENDING_SYN_SEQ, PENDING_SYN_PACKET, PENDING_SYN_HIGH, PENDING_SYN_LOW, PENDING_SYN_SCALE = range(20, 25)
 ICMP_SOFT_SEEN, ICMP_HARD_SEEN, ICMP_TOO_BIG_SEEN, MORE_HISTORY_LOW, MORE_HISTORY_HIGH = range(25, 30)
-EXTRA_WORDS = 30
+FILLED_HOLES = 30  #: and 31: retransmissions of what was never captured, per end
+EXTRA_WORDS = 32
 # ``m``
 ROWS, EXTRAS = 0, 1
 
@@ -84,6 +85,11 @@ LOG_WORDS = 5
 BASIS_SHIFT = 18
 
 
+def apart() -> int:
+    """Do nothing. Compiled it keeps the function that calls it whole: copied into each caller, all would be huge."""
+    return 0
+
+
 def pack_what(serial: int, end: int, before: int, event: int, after: int, basis: int) -> int:
     """Pack what a row says into one integer."""
     return serial << 20 | basis << 18 | end << 17 | before << 12 | after << 8 | event
@@ -100,6 +106,7 @@ def move(
     earliest: int, latest: int,
 ) -> int:  # fmt: skip
     """Apply the table's row for ``event`` at the half ``h``; 1 when the state changed (and is noted)."""
+    apart()
     before = f[h + STATE]
     opened = f[h + BITS] >> OPENED_SHIFT & 3
     after = table[(opened * STATES + before) * EVENTS + event]
@@ -136,6 +143,7 @@ def last_assumption(f: Ints, log: Ints, h: int) -> int:
 
 def take_back(f: Ints, log: Ints, h: int) -> None:
     """Undo the last assumption."""
+    apart()
     row = f[h + PENDING_2] if f[h + PENDING_2] else f[h + PENDING_1]
     if f[h + PENDING_2]:
         f[h + PENDING_2] = 0
@@ -149,6 +157,7 @@ def prove_by_ack(
     f: Ints, q: Ints, log: Ints, m: Ints, table: Table, serial: int, s: int, r: int, number: int, t: int, ack: int
 ) -> None:
     """Turn assumptions about the sender into inferences as far as this ACK proves them."""
+    apart()
     covers_fin = f[r + BITS] & HAS_FIN and (ack - f[r + FIN_SEQ] - 1) & M < HALFWAY
     if f[s + PENDING_1]:
         covers_syn = not f[r + BITS] & HAS_ISN or (ack - f[r + ISN] - 1) & M < HALFWAY
@@ -240,6 +249,7 @@ def see_syn(
     text: int, wscale: int,
 ) -> None:  # fmt: skip
     """SYN without ACK."""
+    apart()
     shared = f[SHARED]
     if f[s + BITS] & HAS_ISN and (f[s + ISN] - seq) & M == 0:
         if not f[s + BITS] & SENT_SYN:
@@ -274,6 +284,7 @@ def see_syn_ack(
     flags: int, text: int,
 ) -> None:  # fmt: skip
     """SYN with ACK."""
+    apart()
     if f[SHARED] & FRESH and r != s:
         open_actively(f, log, m, table, serial, r, B_INFERRED, number, t, ack - 1, 0)
         if f[s + BITS] >> OPENED_SHIFT & 3 != REOPENED:
@@ -303,6 +314,7 @@ def answers_syn(
     f: Ints, q: Ints, log: Ints, m: Ints, table: Table, serial: int, s: int, r: int, number: int, t: int, seq: int
 ) -> int:
     """What a SYN|ACK says about its sender; 0 when it says nothing."""
+    apart()
     state = f[s + STATE]
     assumed = last_assumption(f, log, s)
     event = assumed & 0xFF if assumed >= 0 else -1
@@ -339,6 +351,7 @@ def see_segment(
     flags: int, text: int,
 ) -> None:  # fmt: skip
     """Neither SYN nor RST."""
+    apart()
     if f[SHARED] & FRESH:
         f[s + STATE] = S_ESTABLISHED
         f[r + STATE] = S_ESTABLISHED
@@ -370,6 +383,7 @@ def is_alive(
     flags: int,
 ) -> int:  # fmt: skip
     """What sending anything but SYN and RST says about the sender's state so far; 0 ends the matter."""
+    apart()
     own_ns = q[LAST_NS + (1 if s else 0)]
     state = f[s + STATE]
     if state == S_CLOSED:
@@ -477,6 +491,7 @@ def receive(
     flags: int, text: int, una: int,
 ) -> None:  # fmt: skip
     """Judge the segment as the receiver does and let the table answer."""
+    apart()
     if not f[r + BITS] & HAS_RCV:
         f[r + RCV] = seq
         f[r + BITS] |= HAS_RCV
@@ -511,6 +526,7 @@ def advance(
     f: Ints, log: Ints, m: Ints, table: Table, serial: int, s: int, r: int, number: int, t: int, seq: int, text: int
 ) -> None:
     """Move RCV.NXT over the text, over what was queued behind a hole, and over a FIN that waited there."""
+    apart()
     end = (seq + text) & M
     if text and 0 < (end - f[r + RCV]) & M < HALFWAY:
         if (f[r + RCV] - seq) & M < HALFWAY:
@@ -535,6 +551,7 @@ def advance(
 
 def judge_reset(f: Ints, s: int, r: int, seq: int, ack: int, flags: int, text: int) -> int:
     """Judge a reset as its receiver does; RCV.NXT is known within bounds."""
+    apart()
     rcv = seq
     if f[r + BITS] & HAS_RCV:
         rcv = f[r + RCV]
@@ -565,6 +582,7 @@ def see_reset(
     flags: int, text: int,
 ) -> int:  # fmt: skip
     """RST; return the event it is to its receiver."""
+    apart()
     if f[SHARED] & FRESH:
         f[s + STATE] = S_ESTABLISHED
         f[r + STATE] = S_ESTABLISHED
@@ -608,6 +626,7 @@ def track(
     ack: int, flags: int, wnd: int, text: int, wscale: int,
 ) -> int:  # fmt: skip
     """Take in one TCP segment sent by ``end``; return the event of a reset, else -1. ``log`` has room for 8 rows."""
+    apart()
     s = 0 if f[SHARED] & SELF else end * HALF_WORDS
     r = 0 if f[SHARED] & SELF else HALF_WORDS - s
     event = -1
@@ -649,6 +668,7 @@ def note_letter(f: Ints, q: Ints, x: Ints, h: int, letter: int) -> None:
 
 def append_letter(q: Ints, x: Ints, code: int) -> None:
     """Append one letter; the first twelve fit the row, the next twelve go where the troubled have room."""
+    apart()
     history = q[HISTORY]
     shift = 0
     while shift < 60 and history >> shift & 31:
@@ -678,7 +698,8 @@ def needs_extra(f: Ints, q: Ints, end: int, seq: int, ack: int, flags: int, wnd:
     if wnd == 0 or (bits & HAS_NXT and (f[s + NXT] - seq) & M != 0):
         return 1
     if text == 0:
-        if bits & HAS_ACKED and (ack - f[s + ACKED]) & M == 0 and f[s + WINDOW_MSS] & 0xFFFF == wnd:
+        is_repeated = bits & HAS_ACKED and (ack - f[s + ACKED]) & M == 0 and f[s + WINDOW_MSS] & 0xFFFF == wnd
+        if is_repeated and not flags & FIN:
             return 1
     elif f[r + BITS] & HAS_EDGE and (f[r + EDGE] - seq - text) & M == 0:
         return 1
@@ -691,6 +712,7 @@ def account(
     """Count what the segment is, with the numbers as they were before it. ``x`` is never the shared dummy
     when :func:`needs_extra` said so.
     """
+    apart()
     s = 0 if f[SHARED] & SELF else end * HALF_WORDS
     r = 0 if f[SHARED] & SELF else HALF_WORDS - s
     e = EXTRA_HALF if s else 0
@@ -719,6 +741,7 @@ def account(
 
 def count_text(f: Ints, q: Ints, x: Ints, s: int, r: int, e: int, t: int, seq: int, flags: int, text: int) -> None:
     """Text and FIN: new, again, out of order, or a probe."""
+    apart()
     length = text + (flags & FIN)
     bits = f[s + BITS]
     ahead = (seq - f[s + NXT]) & M if bits & HAS_NXT else 0
@@ -734,6 +757,8 @@ def count_text(f: Ints, q: Ints, x: Ints, s: int, r: int, e: int, t: int, seq: i
                 x[e + OUT_OF_ORDER] += 1
             else:
                 x[e + RETRANSMISSIONS] += 1
+                if is_unseen:
+                    x[FILLED_HOLES + (1 if s else 0)] += 1
                 f[s + BITS] &= ~HAS_RTT
                 if text:
                     note_retransmission(q, x, s, x[e + RETRANSMISSIONS])
@@ -750,6 +775,7 @@ def count_ack(
     f: Ints, q: Ints, x: Ints, s: int, r: int, e: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int
 ) -> None:
     """An ACK: a round trip measured, a duplicate, a zero window, or proof that something was not captured."""
+    apart()
     bits = f[s + BITS]
     if text == 0 and not flags & (SYN | FIN):
         note_letter(f, q, x, s, L_ACK)
@@ -767,7 +793,7 @@ def count_ack(
         if bits & HAS_OOO and (ack - f[s + OOO_LOW]) & M < HALFWAY:
             seen = (f[s + OOO_HIGH] - f[s + OOO_LOW]) & M
             hole -= seen if seen < hole else hole
-        if hole > 0 and is_synchronized(f[r + STATE]) and f[s + STATE] != S_SYN_SENT:
+        if hole > 0 and not flags & SYN and is_synchronized(f[r + STATE]) and f[s + STATE] != S_SYN_SENT:
             x[(0 if s else EXTRA_HALF) + MISSED_BYTES] += hole
             note_letter(f, q, x, r, L_GAP)
     if f[r + BITS] & HAS_RTT and (ack - f[r + RTT_SEQ]) & M < HALFWAY:

@@ -1,0 +1,45 @@
+"""Which end of a captured connection is the client, and how addresses are spelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tcpscope.model.event import Event
+from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.packets import step
+from tcpscope.packets.rows import TransitionRow
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow] = ()) -> tuple[int, bool]:
+    """Return which end is the client, and whether a handshake says so."""
+    opened = [f[end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3 for end in (0, 1)]
+    if opened[0] == step.ACTIVELY and opened[1] == step.ACTIVELY:
+        first = next((row.end for row in rows if row.event == Event.OPEN_ACTIVE), 0)
+        return first, True
+    for end in (0, 1):
+        if opened[end] == step.ACTIVELY or opened[1 - end] in (step.PASSIVELY, step.REOPENED):
+            return end, True
+    low_port, high_port = int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
+    return (1, False) if low_port < high_port else (0, False)
+
+
+def clients_are_high(flows: Any, keys: Any) -> Any:  # noqa: ANN401 - arrays
+    """Say for each row whether the higher end is the client: :func:`client_end` over columns."""
+    high = step.HALF_WORDS
+    opened_low = flows[:, step.BITS] >> step.OPENED_SHIFT & 3
+    opened_high = flows[:, high + step.BITS] >> step.OPENED_SHIFT & 3
+    says_low = (opened_low == step.ACTIVELY) | (opened_high == step.PASSIVELY) | (opened_high == step.REOPENED)
+    says_high = (opened_high == step.ACTIVELY) | (opened_low == step.PASSIVELY) | (opened_low == step.REOPENED)
+    return ~says_low & (says_high | ((keys[:, 8] >> 16) < (keys[:, 8] & 0xFFFF)))
+
+
+def spell_address(packed: bytes) -> str:
+    """Spell four or sixteen octets."""
+    if len(packed) == 4:
+        return ".".join(map(str, packed))
+    from ipaddress import IPv6Address
+
+    return str(IPv6Address(packed))

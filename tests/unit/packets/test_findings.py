@@ -1,0 +1,168 @@
+"""Findings and verdicts of small made captures: one wrong thing each, and its trap."""
+
+import random
+
+import pytest
+from tests.made_captures import ACK, FIN, MSS_1460, PSH, RST, SCALE_7, SYN, frame, icmp_frame, pcap
+
+from tcpscope.model.state import State
+from tcpscope.packets import analyse
+
+A, B = (10, 0, 0, 1), (10, 0, 0, 2)
+T0 = 1_700_000_000 * 10**9
+
+
+class Talk:
+    """A conversation written down segment by segment; ``a`` is the client, ``b`` the server."""
+
+    def __init__(self, port=1000, server_port=80, client=A, start=T0):
+        self.frames, self.t = [], start
+        self.ends = {"a": [client, port, 100], "b": [B, server_port, 900]}
+
+    def say(self, end, flags, text=0, after_ms=1, seq=None, ack=None, wnd=4000):
+        me, peer = self.ends[end], self.ends["b" if end == "a" else "a"]
+        self.t += after_ms * 10**6
+        number = me[2] if seq is None else seq
+        options = MSS_1460 + SCALE_7 if flags & SYN else b""
+        acked = (peer[2] if ack is None else ack) if flags & ACK else 0
+        self.frames.append((self.t, frame(me[0], peer[0], me[1], peer[1], number, acked, flags, wnd, text, options)))
+        if seq is None:
+            me[2] += text + bool(flags & SYN) + bool(flags & FIN)
+        return self
+
+    def shake(self):
+        return self.say("a", SYN).say("b", SYN | ACK).say("a", ACK)
+
+
+def look(tmp_path, *talks):
+    path = tmp_path / "made.pcap"
+    path.write_bytes(pcap(sorted(item for talk in talks for item in talk.frames)))
+    analysis = analyse([path])
+    return analysis, {finding.id for finding in analysis.findings}
+
+
+def test_established_client_closes_server_never(tmp_path):
+    leaking = [Talk(2000 + n).shake().say("a", FIN | ACK).say("b", ACK) for n in range(6)]
+    late = Talk(5000, start=T0 + 90 * 10**9).shake()
+    analysis, ids = look(tmp_path, *leaking, late)
+    assert "close-wait-leak" in ids
+    connection = analysis.connections[0]
+    assert (connection.client_state, connection.server_state) == (State.FIN_WAIT_2, State.CLOSE_WAIT)
+    assert "server owes a FIN" in connection.verdict
+    assert connection.closed_by == "client" and connection.refuted_by
+
+
+def test_closed_in_order_is_no_finding(tmp_path):
+    talk = Talk().shake().say("a", PSH | ACK, 10).say("b", ACK).say("b", FIN | ACK).say("a", FIN | ACK).say("b", ACK)
+    analysis, ids = look(tmp_path, talk)
+    assert not ids
+    (connection,) = analysis.connections
+    assert connection.verdict.startswith("closed in order")
+    assert (connection.conn_state, connection.closed_by, connection.handshake_ms) == ("SF", "server", 2.0)
+
+
+def test_syn_sent_without_answer(tmp_path):
+    analysis, ids = look(tmp_path, Talk().say("a", SYN).say("a", SYN, 0, 1000, 100).say("a", SYN, 0, 2000, 100))
+    assert ids == {"syn-sent-blackhole"}
+    assert "server owes an answer" in analysis.connections[0].verdict
+
+
+def test_syn_sent_refused(tmp_path):
+    analysis, ids = look(tmp_path, Talk().say("a", SYN).say("b", RST | ACK, seq=0))
+    assert ids == {"connection-refused-storm"}
+    assert (analysis.connections[0].closed_how, analysis.connections[0].server_state) == ("refused", State.CLOSED)
+
+
+def test_syn_sent_port_unreachable_ends(tmp_path):
+    talk = Talk().say("a", SYN)
+    talk.frames.append((talk.t + 10**6, icmp_frame(B, A, 3, 3, talk.frames[0][1])))
+    analysis, _ = look(tmp_path, talk)
+    (connection,) = analysis.connections
+    assert (connection.client_state, connection.closed_how, connection.icmp_errors) == (State.CLOSED, "icmp", 1)
+
+
+def test_syn_sent_host_unreachable_stays(tmp_path):
+    talk = Talk().say("a", SYN)
+    talk.frames.append((talk.t + 10**6, icmp_frame(B, A, 3, 1, talk.frames[0][1])))
+    analysis, _ = look(tmp_path, talk)
+    assert analysis.connections[0].client_state == State.SYN_SENT
+
+
+def test_many_forged_syns_are_a_flood(tmp_path):
+    rng = random.Random(1)
+    talks = [
+        Talk(rng.randrange(1024, 65535), client=tuple(rng.randrange(1, 255) for _ in range(4)), start=T0 + n * 1000)
+        for n in range(400)
+    ]
+    for talk in talks:
+        talk.say("a", SYN)
+    analysis, ids = look(tmp_path, *talks)
+    assert "syn-flood" in ids
+    assert "syn-sent-blackhole" not in ids
+    assert analysis.findings[0].scope == "10.0.0.2:80"
+
+
+def test_many_answered_syns_are_no_flood(tmp_path):
+    _, ids = look(tmp_path, *(Talk(2000 + n, start=T0 + n * 1000).shake() for n in range(400)))
+    assert "syn-flood" not in ids
+
+
+def test_syn_received_ack_lost(tmp_path):
+    talk = Talk().say("a", SYN).say("b", SYN | ACK)
+    talk.say("b", SYN | ACK, 0, 1000, 900).say("b", SYN | ACK, 0, 2000, 900)
+    analysis, ids = look(tmp_path, talk)
+    assert ids == {"syn-recv-ack-lost"}
+    assert "repeated 2 times" in analysis.connections[0].verdict
+
+
+def test_established_zero_window(tmp_path):
+    _, ids = look(tmp_path, Talk().shake().say("a", PSH | ACK, 1000).say("b", ACK, wnd=0))
+    assert "zero-window-peer-slow" in ids
+
+
+def test_established_peer_vanished(tmp_path):
+    talk = Talk().shake().say("a", PSH | ACK, 100)
+    for n in range(5):
+        talk.say("a", PSH | ACK, 100, 200 << n, talk.ends["a"][2] - 100)
+    _, ids = look(tmp_path, talk)
+    assert "retransmission-stall" in ids
+
+
+def test_established_large_segments_lost(tmp_path):
+    talk = Talk().shake().say("a", PSH | ACK, 1460)
+    before = talk.ends["a"][2] - 1460
+    talk.frames.append((talk.t + 10**6, icmp_frame((10, 9, 9, 9), A, 3, 4, talk.frames[-1][1])))
+    for n in range(4):
+        talk.say("a", PSH | ACK, 1460, 200 << n, before)
+    _, ids = look(tmp_path, talk)
+    assert "pmtu-blackhole" in ids
+
+
+@pytest.mark.parametrize(
+    ("seq", "legal", "challenged", "blind"), [(101, 1, 0, 0), (150, 0, 1, 0), (99_999_999, 0, 0, 1)]
+)
+def test_established_reset_has_its_place_in_the_window(tmp_path, seq, legal, challenged, blind):
+    analysis, _ = look(tmp_path, Talk().shake().say("a", RST, seq=seq))
+    (connection,) = analysis.connections
+    sent = connection.to_server
+    assert (sent.resets_legal, sent.resets_challenged, sent.resets_blind) == (legal, challenged, blind)
+    assert (connection.server_state == State.CLOSED) is bool(legal)
+
+
+def test_time_wait_reused_port_is_a_new_incarnation(tmp_path):
+    first = Talk().shake().say("b", FIN | ACK).say("a", FIN | ACK).say("b", ACK)
+    again = Talk(start=first.t)
+    again.ends["a"][2], again.ends["b"][2] = 900_000, 700_000
+    again.shake()
+    analysis, _ = look(tmp_path, first, again)
+    assert [c.incarnation for c in analysis.connections] == [0, 1]
+    moves = [(t.before, t.after) for t in analysis.connections[1].transitions if t.end == "server"]
+    assert moves[0] == (State.TIME_WAIT, State.SYN_RECEIVED)
+
+
+def test_fin_repeated_takes_back_what_was_assumed(tmp_path):
+    talk = Talk().shake().say("a", FIN | ACK).say("b", ACK)
+    talk.say("a", FIN | ACK, 0, 300, talk.ends["a"][2] - 1)
+    (connection,) = look(tmp_path, talk)[0].connections
+    assert connection.client_state == State.FIN_WAIT_1
+    assert "FIN_WAIT_2" not in {t.after.name for t in connection.transitions}
