@@ -196,7 +196,8 @@ def used_share(process: Process) -> float | None:
     """Return the used part of the soft descriptor limit."""
     if not process.fd_limit or process.fd_limit <= 0 or process.open_fds is None or process.open_fds < 0:
         return None
-    return process.open_fds / process.fd_limit
+    # Why: a limit lowered at run time leaves descriptors above it open.
+    return min(1.0, process.open_fds / process.fd_limit)
 
 
 def _stalled(look: Look, process: Process, share: float, waiting: Sequence[Socket]) -> Finding:

@@ -95,6 +95,10 @@ INSTEAD: tuple[tuple[str, str, Related], ...] = (
     ("ephemeral-port-exhaustion-live", "time-wait-normal", _anywhere),
     ("half-open-stale", "no-keepalive-on-long-idle", _same_sockets),
     ("exposed-listener", "unexpected-listener", _same_sockets),
+    ("accept-stalled-by-fd-limit", "fd-exhaustion-near", _same_scope),
+    # Why: a handshake whose last ACK found no room repeats SYN|ACK to a client that is connected: the same counter.
+    ("accept-queue-overflow", "ghost-reconnect", _anywhere),
+    ("syn-recv-ack-lost", "ghost-reconnect", _anywhere),
     ("deleted-executable-listening", "unexpected-listener", _same_sockets),
 )
 

@@ -113,7 +113,6 @@ def test_the_cause_comes_first_and_each_symptom_follows_what_explains_it():
         "accept-stalled-by-fd-limit": "close-wait-leak",
         "accept-queue-overflow": "accept-stalled-by-fd-limit",
         "syn-sent-blackhole": "accept-queue-overflow",
-        "fd-exhaustion-near": "close-wait-leak",
     }
     assert len(explained) == len(findings)
 
