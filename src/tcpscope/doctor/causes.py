@@ -94,6 +94,7 @@ INSTEAD: tuple[tuple[str, str, Related], ...] = (
     ("ephemeral-port-exhaustion-timewait", "time-wait-normal", _anywhere),
     ("ephemeral-port-exhaustion-live", "time-wait-normal", _anywhere),
     ("half-open-stale", "no-keepalive-on-long-idle", _same_sockets),
+    ("accept-stalled-by-fd-limit", "fd-exhaustion-near", _same_scope),
     ("exposed-listener", "unexpected-listener", _same_sockets),
     ("accept-stalled-by-fd-limit", "fd-exhaustion-near", _same_scope),
     # Why: a handshake whose last ACK found no room repeats SYN|ACK to a client that is connected: the same counter.

@@ -1,6 +1,6 @@
 """What happened on the hosts of a scene, in order: every segment on the wire and every transition of their kernels.
 
-Segments come from packet sockets (``eth0`` of the client, ``lo`` of the server), transitions from the kernel's
+Segments come from packet sockets (``eth0`` of both hosts, ``lo`` of the server), transitions from the kernel's
 tracepoints where this machine lets us follow them. A rule that drops packets does so behind the packet socket;
 whether it took a segment is worked out from the rules the scene had set at that moment.
 """
@@ -46,9 +46,12 @@ class Recorder:
 
     def __init__(self, sandbox: Sandbox, *, wanted: bool = True) -> None:
         self._hosts = {host.namespace.inode: host for host in sandbox.hosts}
-        self._sandbox = sandbox
-        self._wire = PacketSocket(sandbox.client)
-        self._loopback = PacketSocket(sandbox.server, "lo")
+        # Why both ends of the wire: only what goes out is sure to carry the time at which it did.
+        self._taps = (
+            (sandbox.server, PacketSocket(sandbox.client)),
+            (sandbox.client, PacketSocket(sandbox.server)),
+            (sandbox.server, PacketSocket(sandbox.server, "lo")),
+        )
         self._wanted = wanted
         self._feed = _open_feed() if wanted else None
         self.source = f"tier {self._feed.tier}" if self._feed else "not followed"
@@ -59,8 +62,8 @@ class Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._wire.close()
-        self._loopback.close()
+        for _target, tap in self._taps:
+            tap.close()
         if self._feed is not None:
             self._feed.close()
 
@@ -68,9 +71,11 @@ class Recorder:
         """Return what has happened since the last call."""
         if not self._wanted:
             return Record()
-        frames = self._wire.read_frames() + [seen for seen in self._loopback.read_frames() if seen.is_outgoing]
-        self.all_frames += frames[: _MOST_FRAMES - len(self.all_frames)]
-        crossings = [self._crossing(seen) for seen in frames]
+        crossings = []
+        for target, tap in self._taps:
+            frames = [seen for seen in tap.read_frames() if seen.is_outgoing]
+            self.all_frames += frames[: _MOST_FRAMES - len(self.all_frames)]
+            crossings += [_crossing(target, seen) for seen in frames]
         transitions = self._read_transitions()
         self.all_transitions += transitions
         return Record(tuple(sorted(crossings, key=lambda one: one.when_ns)), tuple(transitions))
@@ -85,13 +90,12 @@ class Recorder:
         found = self._feed.read_transitions(0.01) + self._feed.read_rest()
         return sorted((one for one in found if one.netns in self._hosts), key=lambda one: one.when_ns)
 
-    def _crossing(self, seen: SeenFrame) -> Crossing:
-        frame = seen.frame
-        to_server = seen.is_outgoing
-        target = self._sandbox.server if to_server else self._sandbox.client
-        is_local = frame.source.address == frame.destination.address
-        fate = "arrived" if is_local else _fate(target, seen)
-        return Crossing(seen.when_ns, frame.source, frame.destination, frame.segment, fate)
+
+def _crossing(target: Host, seen: SeenFrame) -> Crossing:
+    frame = seen.frame
+    is_local = frame.source.address == frame.destination.address
+    fate = "arrived" if is_local else _fate(target, seen)
+    return Crossing(seen.when_ns, frame.source, frame.destination, frame.segment, fate)
 
 
 def _open_feed() -> Feed | None:

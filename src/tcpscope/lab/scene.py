@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tcpscope.machine.lifecycle import LIFE_ORDER
 from tcpscope.model.errors import UsageError
 from tcpscope.model.finding import Finding
 from tcpscope.model.socket import Socket
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 KINDS = {
     "story": "a whole experiment",
     "state": "one of the eleven states",
-    "transition": "rows of the life cycle that need a special hand",
+    "transition": "every row of the life cycle that Linux can show",
     "illness": "something is wrong, and the doctor says so",
     "trap": "looks like an illness and is none",
     "healthy": "a busy host without an illness",
@@ -175,8 +176,12 @@ def load_scenes() -> dict[str, Scene]:
 
     for module in iter_modules(scenes.__path__):
         import_module(f"{scenes.__name__}.{module.name}")
-    order = list(KINDS)
-    return dict(sorted(SCENES.items(), key=lambda item: order.index(item[1].kind)))
+    kinds = list(KINDS)
+
+    def place(scene: Scene) -> tuple[int, int]:
+        return kinds.index(scene.kind), LIFE_ORDER.index(scene.state) if scene.state else 0
+
+    return dict(sorted(SCENES.items(), key=lambda item: place(item[1])))
 
 
 def find_scenes(names: Sequence[str]) -> list[Scene]:
@@ -187,10 +192,11 @@ def find_scenes(names: Sequence[str]) -> list[Scene]:
     import difflib
 
     known = load_scenes()
+    kinds = {name: kind for kind in KINDS for name in (kind, f"{kind}s", f"{kind}es", f"{kind[:-1]}ies")}
     found: dict[str, Scene] = {}
     for name in names:
-        wanted = name.lower().replace("_", "-").rstrip("s" if name.lower().rstrip("s") in KINDS else "")
-        several = [one for one in known.values() if wanted in ("all", one.kind)]
+        wanted = name.lower().replace("_", "-")
+        several = [one for one in known.values() if wanted == "all" or one.kind == kinds.get(wanted)]
         if not several and wanted not in known:
             near = difflib.get_close_matches(wanted, [*known, *KINDS], 3)
             hint = f"did you mean {', '.join(near)}?" if near else "see tcpscope lab list"

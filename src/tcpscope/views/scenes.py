@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tcpscope.lab.scene import KINDS, Checkpoint, Diagnosis, End, Outcome, Scene
+from tcpscope.lab.scene import KINDS, Checkpoint, Diagnosis, End, Outcome, Scene, owner_of
 from tcpscope.lab.stage import Moment
 from tcpscope.model.socket import Socket
 
@@ -49,7 +49,7 @@ def tell_moment(moment: Moment, width: int = WIDTH) -> Iterator[str]:
 
 def draw_checkpoint(checkpoint: Checkpoint) -> Iterator[str]:
     """Yield both ends as ``list`` shows them, and whether that is what was expected."""
-    rows = [(end.host, *_row(socket)) for end in checkpoint.ends for socket in end.sockets[:_MANY]]
+    rows = [(end.host, *row) for end in checkpoint.ends for row in _rows(end.sockets)]
     heads = ("host", "Recv-Q", "Send-Q", "Local Address", "Foreign Address", "State", "PID/Program", "Timer")
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     yield f"  {checkpoint.text}"
@@ -59,9 +59,6 @@ def draw_checkpoint(checkpoint: Checkpoint) -> Iterator[str]:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield f"    {'  '.join(cells).rstrip()}"
-    for end in checkpoint.ends:
-        if len(end.sockets) > _MANY:
-            yield f"    {end.host}: {len(end.sockets) - _MANY} more; in all {', '.join(end.shown)}"
     yield from (f"  {line}" for end in checkpoint.ends for line in _verdict(end))
 
 
@@ -144,7 +141,20 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-_MANY = 12
+_ALIKE = 3
+
+
+def _rows(sockets: Sequence[Socket]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a host; of many alike the first, and how many more there are."""
+    groups: dict[object, list[Socket]] = {}
+    for socket in sockets:
+        groups.setdefault((socket.state, socket.recv_q, socket.send_q, owner_of(socket)), []).append(socket)
+    for alike in groups.values():
+        shown = alike if len(alike) <= _ALIKE else alike[: _ALIKE - 1]
+        yield from map(_row, shown)
+        if len(alike) > len(shown):
+            first = _row(alike[0])
+            yield (first[0], first[1], "", f"({len(alike) - len(shown)} more like it)", *first[4:6], "")
 
 
 def _row(socket: Socket) -> tuple[str, ...]:
