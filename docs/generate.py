@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT / "src"), str(DOCS)]
 
 import command_line  # noqa: E402 - needs the paths above
 import pages  # noqa: E402
+
 import scenes  # noqa: E402
 
 BLOCK = re.compile(r"(<!-- (help|output): (tcpscope[^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)

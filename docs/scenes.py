@@ -1,4 +1,4 @@
-"""The page of all scenes, made from their register: which state, which finding and which trap is shown by which scene."""
+"""The page of all scenes, made from their register: what each of them shows, and which finding has which trap."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def _page(scenes: list[Scene]) -> Iterator[str]:
     yield ""
     yield "## Findings, the scenes that make them, and the traps that look like them"
     yield ""
-    yield "The doctor must find the illness in its scene, must not say it of the trap, and must say nothing else above info"
-    yield "of either that no other finding explains."
+    yield "The doctor must find the illness in its scene, must not say it of the trap, and must say nothing else above"
+    yield "info of either that no other finding explains."
     yield ""
     yield "| finding | illness | trap |"
     yield "|---|---|---|"

@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   tcpscope lab run fin-wait-2 --explain   the story step by step, both ends at every checkpoint
   tcpscope lab run closing --keep         hold it open and print the commands to look at it
   tcpscope lab coverage                   every row of the life cycle, and who has shown it
-  tcpscope lab run --json all | jq '.scenes[] | select(.ok | not)'
+  tcpscope lab run --json all | jq '.scenes[] | select(.ok == false)'
 
 Every scene makes two hosts (client 10.9.0.1, server 10.9.0.2) in network namespaces of its own, plays with real
 processes and sockets, and takes everything down. Needs root. Exit code 0: all as expected, 1: not.
