@@ -9,23 +9,33 @@ from tests.sock_diag_messages import build_message, tcp_info_bytes
 
 from tcpscope.kernel import netlink, sock_diag
 from tcpscope.kernel.tcp_info import parse_memory, parse_tcp_info
+from tcpscope.live.sockets import build_socket
 
-#: A listener on [::]:36969 (backlog 7, inode 30044), as the kernel sent it.
+#: A listener on [::]:7005 for IPv6 alone (backlog 5, inode 5561345), as Linux 6.18 sent it.
 LISTENER = bytes.fromhex(
-    "0a0a0000"  # AF_INET6, TCP_LISTEN, no timer, no retransmission
-    "90690000"  # ports 36969 and 0, big-endian
-    "00000000000000000000000000000000"
-    "00000000000000000000000000000000"
-    "00000000"
-    "2200000000000000"  # cookie
-    "00000000"
-    "00000000"  # rqueue: nobody waits
-    "07000000"  # wqueue: backlog
-    "00000000"
-    "5c750000"  # inode
-    "05000800" "00000000"  # INET_DIAG_SHUTDOWN
-    "05000b00" "00000000"  # INET_DIAG_SKV6ONLY
-)  # fmt: skip
+    "0a0a0000 1b5d0000 00000000000000000000000000000000 00000000000000000000000000000000 00000000 139f160000000000"
+    "00000000 00000000 05000000 00000000 01dc5400"
+    "0500080000000000 05000b0001000000 08000f0000000000 0c0015000100000000000000 0600160012000000"
+)
+#: A handshake on 127.0.0.1:7003 whose last ACK is missing: a request socket, and no inode.
+REQUEST = bytes.fromhex(
+    "02030100 1b5be322 7f000001000000000000000000000000 7f000001000000000000000000000000 00000000 239f160000000000"
+    "00030000 00000000 00000000 00000000 00000000 08000f0000000000"
+)
+#: The end that closed first, to 127.0.0.1:7023: a time-wait mini-socket with 59.768 s left.
+TIME_WAIT = bytes.fromhex(
+    "02060300 bdf81b6f 7f000001000000000000000000000000 7f000001000000000000000000000000 00000000 3f9f160000000000"
+    "78e90000 00000000 00000000 00000000 00000000 08000f0000000000"
+)
+#: ``tcp_info`` and ``INET_DIAG_SKMEMINFO`` of a connection with 1234 bytes that nobody has read, 232 ms old.
+TCP_INFO = bytes.fromhex(
+    "010000000007aa01 400d0300 409c0000 00800000 d2040000 00000000 00000000 00000000 00000000 00000000 e8000000"
+    "00000000 e8000000 e8000000 ffff0000 352b0100 08000000 04000000 ffffff7f 0a000000 cbff0000 03000000 00000000"
+    "cbff0000 00000000 003a2d411b000000 ffffffffffffffff 0000000000000000 d204000000000000 01000000 03000000 00000000"
+    "08000000 01000000 00000000 0000000000000000 0000000000000000 0000000000000000 0000000000000000 01000000 00000000"
+    "0000000000000000 0000000000000000 00000000 00000000 00000000 00000100"
+) + bytes.fromhex("002c0100").ljust(48, b"\0")
+MEMORY = bytes.fromhex("120800000000020000000000001e3c00ee07000000000000000000000000000000000000")
 
 
 class Recorder:
@@ -69,29 +79,56 @@ def test_udp_asks_each_family():
     assert [(request[16], request[17]) for request in channel.sent] == [(2, 17), (10, 17)]
 
 
+def row_of(message):
+    (row,) = sock_diag.parse_rows([netlink.pack_message(18, 2, message)], 6)
+    return row
+
+
 def test_listener_as_the_kernel_sent_it():
-    (row,) = sock_diag.parse_rows([netlink.pack_message(18, 2, LISTENER)], 6)
+    row = row_of(LISTENER)
     any_address = bytes(16)
-    assert row[:9] == (6, 10, 10, 0, 0, 36969, 0, any_address, any_address)
-    assert row[9:16] == (0, 0x22, 0, 0, 7, 0, 30044)
-    assert netlink.parse_attributes(row[16], 0, len(row[16])) == {8: b"\0", 11: b"\0"}
+    assert row[:9] == (6, 10, 10, 0, 0, 7005, 0, any_address, any_address)
+    assert row[9:16] == (0, 0x169F13, 0, 0, 5, 0, 5561345)
+    known = netlink.parse_attributes(row[16], 0, len(row[16]))
+    assert known == {8: b"\0", 11: b"\1", 15: bytes(4), 21: (1).to_bytes(8, "little"), 22: b"\x12\0"}
+
+
+def test_request_and_time_wait_as_the_kernel_sent_them():
+    row = row_of(REQUEST)
+    assert (row[2], row[3], row[4], row[5], row[11], row[15]) == (3, 1, 0, 7003, 768, 0)
+    assert build_socket(row).kind == "request"
+    row = row_of(TIME_WAIT)
+    assert (row[2], row[3], row[6], row[11], row[15]) == (6, 3, 7023, 59768, 0)
+    assert build_socket(row).kind == "mini"
+
+
+def test_details_as_the_kernel_sent_them():
+    assert len(TCP_INFO) == 280
+    info, memory = parse_tcp_info(TCP_INFO), parse_memory(MEMORY)
+    assert (info.state, info.options, info.snd_wscale, info.rcv_wscale) == (1, 7, 10, 10)
+    assert (info.rto_us, info.ato_us, info.snd_mss, info.rcv_mss) == (200_000, 40_000, 32768, 1234)
+    assert (info.last_data_sent_ms, info.last_data_recv_ms, info.last_ack_recv_ms) == (232, 232, 232)
+    assert (info.pmtu, info.rtt_us, info.rttvar_us, info.snd_cwnd, info.reordering) == (65535, 8, 4, 10, 3)
+    assert (info.pacing_rate, info.bytes_received, info.segs_in, info.segs_out) == (117057600000, 1234, 3, 1)
+    assert (info.min_rtt_us, info.data_segs_in, info.delivered, info.snd_wnd) == (8, 1, 1, 65536)
+    assert (memory.rmem_alloc_bytes, memory.rcvbuf_bytes, memory.sndbuf_bytes) == (2066, 131072, 3939840)
+    assert (memory.fwd_alloc_bytes, memory.drops) == (2030, 0)
 
 
 def test_golden_message_and_constructed_message_agree():
     built = build_message(
-        family=10, state=10, sport=36969, source="::", remote="::", cookie=0x22, send_q=7, inode=30044, kind=18,
+        family=10, state=10, sport=7005, source="::", remote="::", cookie=0x169F13, send_q=5, inode=5561345, kind=18,
         attributes=LISTENER[72:],
     )  # fmt: skip
     assert built == netlink.pack_message(18, 2, LISTENER)
 
 
 def test_lookup_names_the_socket_with_its_cookie():
-    (row,) = sock_diag.parse_rows([netlink.pack_message(18, 2, LISTENER)], 6)
-    request = sock_diag.lookup_request(row, kind=sock_diag.SOCK_DESTROY)
+    request = sock_diag.lookup_request(row_of(LISTENER), kind=sock_diag.SOCK_DESTROY)
     assert struct.unpack("=IHH", request[:8]) == (72, 21, 5)
     assert request[16:18] == b"\x0a\x06"
-    assert request[24:28] == b"\x90\x69\0\0"
-    assert request[64:72] == struct.pack("=Q", 0x22)
+    assert request[24:28] == b"\x1b\x5d\0\0"
+    assert request[64:72] == struct.pack("=Q", 0x169F13)
 
 
 def test_what_is_too_short_or_unknown_is_left_out_and_told():
