@@ -159,6 +159,8 @@ def check_ack_field(tcb: Tcb, segment: Segment, events: Events, now_ns: int) -> 
         return True
     if tcb.state is not TIME_WAIT:
         take_ack(tcb, segment, now_ns)
+        if tcb.out_of_order and tcb.out_of_order[0].seq == tcb.rcv_nxt:
+            receiving.release_text_of_syn(tcb, now_ns)  # closed before it was ever ESTABLISHED
     if event in (Event.ACK, Event.ACK_OF_FIN):
         take(tcb, event)
     return tcb.state is not CLOSED

@@ -266,4 +266,13 @@ def test_text_with_the_syn_is_delivered_after_the_handshake():
     assert bench.connection.readable_bytes == 0
     bench.got(ACK, seq=add(at, 1))
     assert bench.connection.receive() == b"early"
+
+
+def test_text_with_the_syn_is_delivered_even_when_closed_before_established():
+    bench = Bench().listen()
+    at = bench.seq
+    bench.got(SYN, text=b"early")
+    bench.call("shutdown")
+    bench.got(ACK | FIN, seq=add(at, 6), ack=add(bench.tcb.iss, 1))
+    assert bench.connection.receive() == b"early" and bench.state is State.CLOSING
     assert MS

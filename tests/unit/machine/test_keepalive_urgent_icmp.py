@@ -41,6 +41,11 @@ def test_anything_received_puts_the_probe_off():
     bench.got(ACK, text=b"alive")
     sent = bench.wait(9 * SECOND)
     assert [segment.seq for segment in sent] == [bench.tcb.snd_nxt]  # the delayed ACK, no probe
+    bench = Bench().established()
+    bench.connection.set_keepalive(True, idle_ns=10 * SECOND)
+    bench.wait(9 * SECOND)
+    bench.got(ACK)  # nothing that is answered
+    assert bench.wait(9 * SECOND) == [] and len(bench.wait(SECOND)) == 1
     bench.call("send", b"outstanding")
     assert all(segment.payload for segment in bench.wait(30 * SECOND))
 

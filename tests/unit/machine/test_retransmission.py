@@ -129,6 +129,14 @@ def test_initial_window_and_slow_start():
     assert len(bench.got(ACK, ack=add(first[0].seq, 2000), wnd=65535)) == 4
 
 
+def test_lost_syn_starts_with_one_segment():
+    bench = Bench().syn_sent()
+    bench.wait(2 * SECOND)
+    bench.got(SYN | ACK, options=MSS)
+    bench.got(ACK, wnd=65535)
+    assert len(bench.call("send", bytes(60_000))) == 1  # RFC 5681 §3.1
+
+
 @pytest.mark.rfc("MUST-19")
 def test_timeout_begins_again_with_one_segment():
     bench = loaded()
