@@ -165,6 +165,28 @@ TOOLS: tuple[Tool, ...] = (
         see_also=("SYN_SENT",),
     ),
     Tool(
+        name="node_exporter",
+        names=("prometheus", "node exporter", "netdata"),
+        summary="Prometheus' exporter: counters and gauges of the host as time series, no sockets.",
+        shows=(
+            "By default of TCP: ListenOverflows, ListenDrops, Syncookies*, TCPSynRetrans, ActiveOpens, PassiveOpens,"
+            " InSegs, OutSegs, RetransSegs, OutRsts, InErrs, CurrEstab; newer versions also TCPTimeouts, TCPOFOQueue and"
+            " TCPRcvQDrop.",
+            "With --collector.tcpstat: sockets per state, from /proc/net/tcp.",
+        ),
+        hides=(
+            "AttemptFails, EstabResets, TCPAbortOn*, TCPReqQFull*, TCPTimeWaitOverflow: not in the default selection.",
+            "CLOSE_WAIT: CurrEstab counts it as established.",
+            "Whose they are: node_sockstat_TCP_inuse and _tw are of the namespace it runs in, _orphan, _alloc and _mem"
+            " of the whole machine.",
+        ),
+        same=(
+            ("node_netstat_Tcp_CurrEstab", "tcpscope states"),
+            ("rate(node_netstat_TcpExt_ListenOverflows[1m])", "tcpscope stats 1"),
+        ),
+        see_also=("counters", "states"),
+    ),
+    Tool(
         name="nstat",
         names=("netstat -s", "snmp"),
         summary="The kernel's counters since boot or since the last call.",
