@@ -170,8 +170,8 @@ TOOLS: tuple[Tool, ...] = (
         summary="Prometheus' exporter: counters and gauges of the host as time series, no sockets.",
         shows=(
             "By default of TCP: ListenOverflows, ListenDrops, Syncookies*, TCPSynRetrans, ActiveOpens, PassiveOpens,"
-            " InSegs, OutSegs, RetransSegs, OutRsts, InErrs, CurrEstab; newer versions also TCPTimeouts, TCPOFOQueue and"
-            " TCPRcvQDrop.",
+            " InSegs, OutSegs, RetransSegs, OutRsts, InErrs, CurrEstab; newer versions also TCPTimeouts, TCPOFOQueue"
+            " and TCPRcvQDrop.",
             "With --collector.tcpstat: sockets per state, from /proc/net/tcp.",
         ),
         hides=(
