@@ -31,6 +31,16 @@ def generate():
 
 
 @pytest.mark.parametrize("command", EXISTING)
+def test_command_has_a_page_with_its_parts(command):
+    page = DOCS / "reference" / "commands" / f"{command}.md"
+    assert page.exists(), f"write docs/reference/commands/{command}.md"
+    text = page.read_text(encoding="utf-8")
+    for heading in ("# tcpscope", "## FIELDS", "## COST", "## LIMITS", "## The same in Python"):
+        assert heading.lower() in text.lower(), f"{page.name} lacks {heading!r}"
+    assert re.search(r"^(?:```|    \S)", text, re.MULTILINE), f"{page.name} has no examples"
+
+
+@pytest.mark.parametrize("command", EXISTING)
 def test_command_help_has_examples(command, generate):
     text = generate.command_line.help_of([command])
     assert f"tcpscope {command}" in text or "tcpscope -" in text or command == "overview"
