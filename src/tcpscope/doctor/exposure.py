@@ -160,7 +160,7 @@ def _weigh_firewall(look: Look, case: Case, served: Sequence[str]) -> None:
     if all(policy is None for policy in policies):
         case.unseen("this host's packet filter", 0.15)
     elif not any(policies):
-        case.cleared("no input chain of this host's packet filter drops by default", 0.3)
+        case.cleared("no input chain of this host's packet filter drops by default (single rules are not read)", 0.05)
     else:
         case.doubt(
             0.3,

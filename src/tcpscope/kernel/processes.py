@@ -217,7 +217,7 @@ def _describe(folder: int, pid: int, held: tuple[int, ...] | None = None) -> Pro
         fd_limit=parse_fd_limit(_read(folder, "limits")),
         socket_inodes=() if inodes is None else inodes[1],
         wait_channel=_wait_channel(folder),
-        runtime=recognise_runtime(name, executable, command),
+        runtime=recognise_runtime(name, executable, command) or recognise_contents(folder),
         netns=_netns(folder),
     )
 
@@ -290,6 +290,37 @@ def recognise_runtime(name: str, executable: str | None, command: tuple[str, ...
             if base and base.startswith(beginnings):
                 return runtime
     return ""
+
+
+#: Beginning of a library's name -> runtime, for programs that embed one.
+_LIBRARIES = (
+    (b"/libjvm.so", "jvm"),
+    (b"/libpython", "cpython"),
+    (b"/libnode.so", "node"),
+    (b"/libruby", "ruby"),
+    (b"/libcoreclr.so", "dotnet"),
+    (b"/libphp", "php"),
+    (b"/libperl", "perl"),
+)
+#: The ELF note of Go's build id: type 4, name "Go", among the first bytes of every Go executable.
+_GO_NOTE, _NOTES_BYTES = b"\4\0\0\0Go\0\0", 1 << 15
+
+
+def recognise_contents(folder: int) -> str:
+    """Recognise a runtime by what the executable is (Go) or has mapped (an embedded interpreter)."""
+    try:
+        descriptor = posix.open("exe", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return ""
+    try:
+        if _GO_NOTE in posix.read(descriptor, _NOTES_BYTES):
+            return "go"
+    except OSError:
+        return ""
+    finally:
+        posix.close(descriptor)
+    maps = _read(folder, "maps")
+    return next((runtime for library, runtime in _LIBRARIES if library in maps), "")
 
 
 def _socket_inodes(folder: int, held: tuple[int, ...] | None = None) -> tuple[int, tuple[int, ...]] | None:

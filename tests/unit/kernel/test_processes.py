@@ -166,3 +166,21 @@ def test_limits_status_and_cgroup():
 )
 def test_runtime_is_recognised(name, executable, command, runtime):
     assert processes.recognise_runtime(name, executable, command) == runtime
+
+
+def test_an_embedded_python_and_a_go_program_are_recognised_by_what_they_are(tmp_path):
+    import posix
+
+    from tcpscope.kernel.processes import recognise_contents
+
+    (tmp_path / "exe").write_bytes(b"\x7fELF" + bytes(3900) + b"\x04\0\0\0S\0\0\0\x04\0\0\0Go\0\0build-id")
+    (tmp_path / "maps").write_bytes(b"")
+    folder = posix.open(str(tmp_path), posix.O_RDONLY)
+    try:
+        assert recognise_contents(folder) == "go"
+        (tmp_path / "exe").write_bytes(b"\x7fELF" + bytes(4000))
+        assert recognise_contents(folder) == ""
+        (tmp_path / "maps").write_bytes(b"7f00-7f01 r-xp 0 00:00 1 /usr/lib/libpython3.11.so.1.0\n")
+        assert recognise_contents(folder) == "cpython"
+    finally:
+        posix.close(folder)
