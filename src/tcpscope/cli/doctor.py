@@ -26,6 +26,7 @@ examples:
   tcpscope doctor --interval 60             a longer look: slow growth, silent peers
   tcpscope doctor --netns all               every network namespace (containers); pairs both ends
   tcpscope doctor customer.txt              a dump of netstat, ss or lsof
+  tcpscope doctor trace.pcapng              both ends of each connection as a capture ended
   tcpscope doctor first.txt second.txt      two looks at one host, or both ends of its connections
   tcpscope doctor --port 8080               why a server cannot bind port 8080
   tcpscope doctor --only close-wait-leak --threshold close-wait-leak.age_s=10
@@ -79,7 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("files", metavar="FILE", nargs="*", help="dumps of netstat, ss, lsof or /proc/net/tcp ('-': standard input)")
+    add(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="dumps (netstat, ss, lsof, /proc/net/tcp) or captures ('-': stdin)",
+    )
     add("--interval", metavar="SECONDS", type=_seconds, default=2.0, help="time between the two looks (default 2)")
     add("--once", action="store_true", help="a single look; says what it could not judge")
     add(
@@ -250,11 +256,12 @@ def _remember(history: History, looks: Sequence[Look]) -> None:
 
 
 def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[Look]:
+    from tcpscope.cli.read import is_capture
     from tcpscope.dumps.read import read_dumps, with_ages
 
     if options.netns:
         raise UsageError("--netns is for this host, not for files")
-    rows = [read_dumps(path) for path in options.files]
+    rows = [_read_capture(path) if is_capture(path) else read_dumps(path) for path in options.files]
     hosts: list[list[Snapshot]] = []
     for row in rows:
         same = next((known for known in hosts if _is_same_host(known[-1], row[0])), None)
@@ -269,6 +276,13 @@ def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[
         previous = row[-2] if len(row) > 1 else None
         looks.append(Look(last[number], previous, thresholds=thresholds, others=others, wanted_ports=options.port))
     return looks
+
+
+def _read_capture(path: str) -> list[Snapshot]:
+    from tcpscope.doctor.connections import snapshot_of_connections
+    from tcpscope.packets import analyse
+
+    return [snapshot_of_connections(analyse([path]).connections, path)]
 
 
 def _aged(row: list[Snapshot], with_ages: object) -> Snapshot:
@@ -346,11 +360,11 @@ def _width() -> int:
 
 
 def _opening_line(looks: Sequence[Look]) -> str:
-    from tcpscope.doctor.wording import count, many
+    from tcpscope.doctor.wording import many
 
     look = looks[0]
     host = look.snapshot.host
-    parts = [host.name or "dump", host.kernel, f"{count(sum(one.total for one in looks))} TCP sockets"]
+    parts = [host.name or "dump", host.kernel, many(sum(one.total for one in looks), "TCP socket")]
     if len(looks) > 1:
         parts.append(many(len(looks), "namespace" if look.snapshot.coverage.source == "live" else "host"))
     parts.append(f"two looks {look.elapsed_s:.1f} s apart" if look.previous else "a single look")

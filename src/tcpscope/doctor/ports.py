@@ -206,7 +206,9 @@ def bind_in_use(look: Look) -> Iterator[Finding]:
     known = {port for netns, _, port in look.history.listeners if netns in (0, look.snapshot.netns)}
     waiting = {socket.local.port for socket in look.states[State.TIME_WAIT]}
     # Why: without TIME_WAIT only a port somebody asks for matters; so very many live sockets cost one set look-up each.
-    candidates = {port for port in waiting if not first <= port <= last} | known | look.wanted_ports
+    # Why: a source that shows no listener at all (netstat -tn, a capture) does not say that nobody listens.
+    unasked = {port for port in waiting if not first <= port <= last} if look.listeners else set()
+    candidates = unasked | known | look.wanted_ports
     candidates -= set(look.listeners_by_port)
     left: dict[int, list[Socket]] = {}
     if candidates:
