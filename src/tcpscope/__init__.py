@@ -10,6 +10,9 @@ __version__ = "0.1.0"
 _VERBS = {
     "list": ("tcpscope.live.sockets", "list_sockets"),
     "snapshot": ("tcpscope.live.snapshot", "take_snapshot"),
+    "trace": ("tcpscope.live.trace", "open_trace"),
+    "stats": ("tcpscope.live.stats", "follow_intervals"),
+    "kill": ("tcpscope.live.killing", "close_sockets"),
     "states": ("tcpscope.live.counts", "count_states"),
 }
 

@@ -7,18 +7,13 @@ import sys
 
 from tcpscope.cli.filtering import read_selection
 from tcpscope.cli.list import is_coloured, warn, write
-from tcpscope.model.errors import TcpscopeError, UsageError
-from tcpscope.model.socket import Socket
-from tcpscope.model.state import State
+from tcpscope.live.killing import REMARK, Choice, Outcome, choose_victims, close_sockets
+from tcpscope.model.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-REMARK = (
-    "The peer of each gets a reset, the program an error from its next call (ECONNABORTED); data not yet sent or read "
-    "is lost. Its descriptor stays open until the program closes it, and a leak goes on."
-)
 EPILOG = f"""examples:
   tcpscope kill --dry-run state close-wait        what would be closed
   tcpscope kill state close-wait and comm java    shows, asks, closes
@@ -35,17 +30,16 @@ _COLUMNS = ("proto", "state", "local", "remote", "age", "program")
 def run(argv: list[str]) -> int:
     """Run ``tcpscope kill``."""
     arguments = _parse(argv)
-    victims, spared = find_victims(arguments.filter, arguments.netns)
+    choice = choose(arguments.filter, arguments.netns)
     if not arguments.json:
-        _show(victims, spared, arguments)
-    if arguments.dry_run or not victims:
-        outcome: dict[str, list[Socket]] = {"closed": [], "gone": []}
-    else:
-        if not arguments.yes and not _is_agreed(len(victims)):
+        _show(choice, arguments)
+    outcome = Outcome()
+    if choice.victims and not arguments.dry_run:
+        if not arguments.yes and not _is_agreed(len(choice.victims)):
             print("nothing was closed", file=sys.stderr)
             return 1
-        outcome = destroy(victims, arguments.netns)
-    _report(arguments, victims, spared, outcome)
+        outcome = close_sockets(choice.victims, arguments.netns)
+    _report(arguments, choice, outcome)
     return 0
 
 
@@ -74,30 +68,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
-# which
-
-
-def find_victims(words: list[str], netns: str | None) -> tuple[list[Socket], list[str]]:
-    """Return the sockets FILTER selects, and sentences about those that are spared."""
-    from tcpscope.live.sockets import read_sockets
-
+def choose(words: list[str], netns: str | None) -> Choice:
+    """Return what FILTER selects; this ssh session is never among it."""
     selection = read_selection(words)
     assert selection is not None
-    states = 0xFFF if selection.states is None else selection.states
-    found, _ = read_sockets(tcp=states, udp=0, netns=netns, select=selection.matches, bytecode=selection.bytecode)
-    wants_listeners = selection.states is not None and bool(selection.states & 1 << State.LISTEN)
-    victims, spared = [], []
-    own = _own_session()
-    for socket in found:
-        if socket.state is State.CLOSED:
-            continue
-        if socket.is_listener and not wants_listeners:
-            spared.append(f"listener {socket.local} is left alone: say 'state listening' to close it.")
-        elif own == (socket.remote.unmapped, socket.remote.port, socket.local.unmapped, socket.local.port):
-            spared.append(f"{socket.local} from {socket.remote} is left alone: it is this ssh session.")
-        else:
-            victims.append(socket)
-    return victims, spared
+    return choose_victims(
+        selection.matches,
+        states=selection.states,
+        bytecode=selection.bytecode,
+        netns=netns,
+        own_session=_own_session(),
+    )
 
 
 def _own_session() -> tuple[str, int, str, int] | None:
@@ -106,30 +87,6 @@ def _own_session() -> tuple[str, int, str, int] | None:
     if len(words) != 4 or not (words[1].isdecimal() and words[3].isdecimal()):
         return None
     return words[0], int(words[1]), words[2], int(words[3])
-
-
-# doing it
-
-
-def destroy(victims: list[Socket], netns: str | None) -> dict[str, list[Socket]]:
-    """Destroy them one by one; what is gone meanwhile is told apart. Stops at the first refusal."""
-    from tcpscope.kernel.namespaces import inside
-    from tcpscope.kernel.netlink import open_netlink
-    from tcpscope.kernel.sock_destroy import destroy_socket
-
-    outcome: dict[str, list[Socket]] = {"closed": [], "gone": []}
-    with inside(netns):
-        channel = open_netlink()
-        try:
-            for victim in victims:
-                outcome[destroy_socket(channel, victim)].append(victim)
-        except (TcpscopeError, OSError) as error:
-            if not outcome["closed"]:
-                raise
-            raise TcpscopeError(f"{error} (after {len(outcome['closed'])} of {len(victims)} were closed)") from error
-        finally:
-            channel.close()
-    return outcome
 
 
 def _is_agreed(number: int) -> bool:
@@ -141,18 +98,16 @@ def _is_agreed(number: int) -> bool:
 # telling
 
 
-def _show(victims: list[Socket], spared: list[str], arguments: argparse.Namespace) -> None:
+def _show(choice: Choice, arguments: argparse.Namespace) -> None:
     from tcpscope.views.socket_table import Style, render_sockets
 
-    if victims:
-        write(render_sockets(victims, _COLUMNS, Style(arguments.names), colour=is_coloured(arguments.color)))
-    for sentence in spared:
+    if choice.victims:
+        write(render_sockets(choice.victims, _COLUMNS, Style(arguments.names), colour=is_coloured(arguments.color)))
+    for sentence in choice.spared:
         warn(sentence)
 
 
-def _report(
-    arguments: argparse.Namespace, victims: list[Socket], spared: list[str], outcome: dict[str, list[Socket]]
-) -> None:
+def _report(arguments: argparse.Namespace, choice: Choice, outcome: Outcome) -> None:
     if arguments.json:
         import json
 
@@ -161,22 +116,22 @@ def _report(
         found = {
             "schema": "tcpscope.kill/1",
             "dry_run": arguments.dry_run,
-            "selected": [socket_object(socket) for socket in victims],
-            "closed": [socket_object(socket) for socket in outcome["closed"]],
-            "gone": [socket_object(socket) for socket in outcome["gone"]],
-            "spared": spared,
+            "selected": [socket_object(socket) for socket in choice.victims],
+            "closed": [socket_object(socket) for socket in outcome.closed],
+            "gone": [socket_object(socket) for socket in outcome.gone],
+            "spared": list(choice.spared),
             "remark": REMARK,
         }
         print(json.dumps(found, separators=(",", ":")))
         return
     sys.stdout.flush()
-    if not victims:
+    if not choice.victims:
         print("no socket matches", file=sys.stderr)
     elif arguments.dry_run:
-        print(f"would close {_sockets(len(victims))} (dry run). {REMARK}", file=sys.stderr)
+        print(f"would close {_sockets(len(choice.victims))} (dry run). {REMARK}", file=sys.stderr)
     else:
-        gone = f"; {_sockets(len(outcome['gone']))} had ended meanwhile" if outcome["gone"] else ""
-        print(f"closed {_sockets(len(outcome['closed']))}{gone}", file=sys.stderr)
+        gone = f"; {_sockets(len(outcome.gone))} had ended meanwhile" if outcome.gone else ""
+        print(f"closed {_sockets(len(outcome.closed))}{gone}", file=sys.stderr)
 
 
 def _sockets(number: int) -> str:

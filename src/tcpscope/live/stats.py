@@ -92,9 +92,9 @@ def compare(before: Reading, after: Reading, wanted: Sequence[str]) -> Interval:
 
 
 def follow_intervals(
-    interval_s: float,
-    count: int | None,
-    wanted: Sequence[str],
+    interval_s: float = 1.0,
+    count: int | None = None,
+    wanted: Sequence[str] = (),
     read: Callable[[], Reading] = read_now,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,

@@ -37,7 +37,8 @@ LIMIT = 1 << 18
 
 CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
 FIN_WAIT_2, TIME_WAIT = State.FIN_WAIT_2, State.TIME_WAIT
-_STATES = tuple(State.from_kernel(number) if number else None for number in range(14))
+#: Linux's number -> state; ``None`` for what is no state (a byte can hold more numbers than there are).
+_STATES = tuple(State.from_kernel(number) if 0 < number < 14 else None for number in range(256))
 #: Moves that a system call makes: here the task that ran is the one that caused them.
 _BY_CALL = frozenset(
     (
@@ -373,20 +374,20 @@ class Story:
             self._out.append(held._replace(event=found, cause=cause))
             return
         life = self._sockets.get(event.address) or self._minis.get(event.address)
-        if life is None and _STATES[min(event.before, 13)] not in (None, CLOSED, TIME_WAIT):
+        if life is None and _STATES[event.before] not in (None, CLOSED, TIME_WAIT):
             life = self._life(event, _STATES[event.before] or CLOSED)
         if life is not None:
             life.sent_reason, life.sent_ns = reason, event.t_ns
 
     def _on_reset_received(self, event: KernelEvent) -> None:
-        life, state = self._sockets.get(event.address), _STATES[min(event.before, 13)]
+        life, state = self._sockets.get(event.address), _STATES[event.before]
         if life is None and state is not None and state is not CLOSED:
             life = self._life(event, state)
         if life is not None:
             life.received_ns = event.t_ns
 
     def _on_retransmitted(self, event: KernelEvent) -> None:
-        state = _STATES[min(event.before, 13)]
+        state = _STATES[event.before]
         if state is not None:
             life = self._life(event, state)
             self._out.append(self._move(event, life, state, state, (Event.RETRANSMISSION_TIMEOUT, "retransmission")))

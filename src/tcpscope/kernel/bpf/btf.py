@@ -41,7 +41,10 @@ class Btf:
             raise Unsupported("BTF is cut short")
         self._types = data[head + types : head + types + types_len]
         self._strings = data[head + strings : head + strings + strings_len]
-        self._offsets = self._index()
+        try:
+            self._offsets = self._index()
+        except struct.error:
+            raise Unsupported("BTF ends inside a type") from None
         self._ids: dict[tuple[str, int], int] = {}
 
     def find(self, name: str, *kinds: int) -> int | None:

@@ -12,9 +12,14 @@ size of the BTF: an offset in there becomes part of a program the kernel runs. `
 from __future__ import annotations
 
 import os
+import struct
 
 from tcpscope.kernel.bpf.btf import FUNC, TYPEDEF, VMLINUX, Btf, read_btf
 from tcpscope.model.errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Layout = dict[str, int]
 DIRECTORY = "/run/tcpscope"
@@ -44,24 +49,30 @@ def find_layout(names: tuple[str, ...], btf: Btf, kallsyms: str = "/proc/kallsym
     layout: Layout = {}
     for name in names:
         kind, _, what = name.partition(" ")
-        if kind == "bit":
-            found = btf.bit_offset(what)
-        elif kind == "function":
-            found = btf.find(what, FUNC)
-        elif kind == "tracepoint":
-            found = btf.find("btf_trace_" + what, TYPEDEF)
-        elif kind == "enum":
-            found = btf.enumerator(what)
-        elif kind == "arguments":
-            parameters = btf.parameters("btf_trace_" + what)
-            found = None if parameters is None else len(parameters) - 1  # the first is the tracepoint's own
-        else:
-            continue
-        layout[name] = ABSENT if found is None else found
+        if kind in _FINDERS:
+            try:
+                found = _FINDERS[kind](btf, what)
+            except (ValueError, IndexError, struct.error, RecursionError):
+                raise Unsupported(f"damaged BTF: looking for {what} leads nowhere") from None
+            layout[name] = ABSENT if found is None else found
     symbols = [name.removeprefix("address ") for name in names if name.startswith("address ")]
     for symbol, address in read_symbols(symbols, kallsyms).items():
         layout["address " + symbol] = address
     return layout
+
+
+def _count_arguments(btf: Btf, tracepoint: str) -> int | None:
+    parameters = btf.parameters("btf_trace_" + tracepoint)
+    return None if parameters is None else len(parameters) - 1  # the first is the tracepoint's own
+
+
+_FINDERS: dict[str, Callable[[Btf, str], int | None]] = {
+    "bit": lambda btf, path: btf.bit_offset(path),
+    "function": lambda btf, name: btf.find(name, FUNC),
+    "tracepoint": lambda btf, name: btf.find("btf_trace_" + name, TYPEDEF),
+    "enum": lambda btf, path: btf.enumerator(path),
+    "arguments": _count_arguments,
+}
 
 
 def read_symbols(symbols: list[str], path: str = "/proc/kallsyms") -> Layout:

@@ -1,0 +1,89 @@
+"""Close chosen sockets: who is chosen, who is spared, and what came of it.
+
+Choosing and doing are two steps, so that what was shown is what is closed: each socket is named by its cookie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tcpscope.kernel.namespaces import inside
+from tcpscope.kernel.netlink import open_netlink
+from tcpscope.kernel.sock_destroy import CLOSED, destroy_socket
+from tcpscope.live.sockets import read_sockets
+from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.record import NamedTuple
+from tcpscope.model.socket import Socket
+from tcpscope.model.state import State
+
+_EVERY_STATE = 0xFFF
+
+#: What closing from outside costs, for whoever is about to do it.
+REMARK = (
+    "The peer of each gets a reset, the program an error from its next call (ECONNABORTED); data not yet sent or read "
+    "is lost. Its descriptor stays open until the program closes it, and a leak goes on."
+)
+
+
+class Choice(NamedTuple):
+    """The sockets to close, and sentences about those that are left alone."""
+
+    victims: Sequence[Socket]
+    spared: Sequence[str] = ()
+
+
+class Outcome(NamedTuple):
+    """What was closed, and what had ended before its turn came."""
+
+    closed: Sequence[Socket] = ()
+    gone: Sequence[Socket] = ()
+
+
+def choose_victims(
+    matches: Callable[[Socket], bool],
+    *,
+    states: int | None = None,
+    bytecode: bytes = b"",
+    netns: str | None = None,
+    own_session: tuple[str, int, str, int] | None = None,
+) -> Choice:
+    """Choose TCP sockets; listeners only when ``states`` (a mask of kernel states) names LISTEN.
+
+    ``own_session`` is the connection that must not be cut: remote address and port, local address and port.
+    """
+    mask = _EVERY_STATE if states is None else states
+    found, _ = read_sockets(tcp=mask, udp=0, netns=netns, select=matches, bytecode=bytecode)
+    wants_listeners = states is not None and bool(states & 1 << State.LISTEN)
+    victims, spared = [], []
+    for socket in found:
+        if socket.state is State.CLOSED:
+            continue
+        if socket.is_listener and not wants_listeners:
+            spared.append(f"listener {socket.local} is left alone: say 'state listening' to close it.")
+        elif own_session == (socket.remote.unmapped, socket.remote.port, socket.local.unmapped, socket.local.port):
+            spared.append(f"{socket.local} from {socket.remote} is left alone: it is this ssh session.")
+        else:
+            victims.append(socket)
+    return Choice(victims, spared)
+
+
+def close_sockets(victims: Sequence[Socket], netns: str | None = None) -> Outcome:
+    """Destroy them one by one. Stops at the first refusal, and says how many were closed before it.
+
+    Raises :class:`~tcpscope.model.errors.NotPermitted` without CAP_NET_ADMIN and
+    :class:`~tcpscope.model.errors.Unsupported` on a kernel that cannot.
+    """
+    closed: list[Socket] = []
+    gone: list[Socket] = []
+    with inside(netns):
+        channel = open_netlink()
+        try:
+            for victim in victims:
+                (closed if destroy_socket(channel, victim) == CLOSED else gone).append(victim)
+        except (TcpscopeError, OSError) as error:
+            if not closed:
+                raise
+            raise TcpscopeError(f"{error} (after {len(closed)} of {len(victims)} were closed)") from error
+        finally:
+            channel.close()
+    return Outcome(closed, gone)
