@@ -182,6 +182,7 @@ SEGMENTS = st.builds(
     urgent_pointer=st.integers(0, 65_535),
     gso_bytes=st.just(0),
     uncaptured_bytes=st.just(0),
+    ip_ecn=st.integers(0, 3),
 )
 
 

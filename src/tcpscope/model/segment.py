@@ -40,9 +40,8 @@ class Segment(NamedTuple):
     urgent_pointer: int = 0
     gso_bytes: int = 0  #: size of the pieces when this stands for several segments; 0 for one
     uncaptured_bytes: int = 0  #: octets of text that were on the wire behind ``payload`` but not captured
-    ip_ecn: int = (
-        0  #: the ECN field of the IP header: 0 not capable, 1 and 2 capable, 3 congestion experienced (RFC 3168)
-    )
+    #: the ECN field of the IP header (RFC 3168): 0 not capable, 1 and 2 capable, 3 congestion experienced
+    ip_ecn: int = 0
 
     @property
     def seg_len(self) -> int:

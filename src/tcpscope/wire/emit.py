@@ -101,14 +101,14 @@ def emit_ipv6_header(
     return _IPV6.pack(first, length, protocol, hop_limit) + source + destination
 
 
-def emit_ip_header(source: bytes, destination: bytes, payload_len: int, protocol: int = TCP) -> bytes:
-    """Write the IP header for addresses of 4 or 16 octets with the usual settings."""
+def emit_ip_header(source: bytes, destination: bytes, payload_len: int, protocol: int = TCP, ecn: int = 0) -> bytes:
+    """Write the IP header for addresses of 4 or 16 octets with the usual settings; ``ecn`` as in RFC 3168."""
     if len(source) == 4:
-        return emit_ipv4_header(source, destination, payload_len, protocol=protocol)
-    return emit_ipv6_header(source, destination, payload_len, protocol=protocol)
+        return emit_ipv4_header(source, destination, payload_len, protocol=protocol, tos=ecn)
+    return emit_ipv6_header(source, destination, payload_len, protocol=protocol, traffic_class=ecn)
 
 
 def emit_packet(segment: Segment, source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
     """Write a whole IP packet that carries ``segment``."""
     tcp = emit_tcp(segment, source, destination, source_port, destination_port)
-    return emit_ip_header(source, destination, len(tcp)) + tcp
+    return emit_ip_header(source, destination, len(tcp), ecn=segment.ip_ecn) + tcp

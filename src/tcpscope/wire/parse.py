@@ -103,6 +103,7 @@ def parse_frame(data: Buffer, original_len: int | None = None, link_type: int = 
         return None
     datagram = _datagram(octets, place)
     header = parse_tcp(datagram.payload, datagram.length)
+    header = header._replace(segment=header.segment._replace(ip_ecn=datagram.traffic_class & 3))
     return Frame(
         Endpoint(format_address(datagram.source), header.source_port),
         Endpoint(format_address(datagram.destination), header.destination_port),
