@@ -19,7 +19,8 @@ TCPSCOPE = [sys.executable, str(ROOT / "tcpscope")]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*TCPSCOPE, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+    settings = {"timeout": 60, **options}
+    return subprocess.run([*TCPSCOPE, *arguments], capture_output=True, text=True, check=False, **settings)
 
 
 def test_list_names_every_scene():
@@ -57,6 +58,38 @@ def test_explain_tells_the_story_with_both_ends():
     assert done.returncode == 0
     assert "CLOSE_WAIT" in done.stdout and "FIN_WAIT2" in done.stdout
     assert "> It calls close()." in done.stdout
+
+
+@pytest.mark.root
+def test_pause_waits_after_every_step():
+    lab = subprocess.Popen(
+        [*TCPSCOPE, "lab", "run", "listen", "--pause"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        lines = [lab.stdout.readline() for _ in range(5)]
+        assert lines[0].startswith("listen: ")
+        assert lab.poll() is None
+        rest, _ = lab.communicate("\n" * 20, timeout=30)
+        assert lab.returncode == 0
+        assert "ok: listen" in rest
+    finally:
+        lab.kill()
+        lab.wait()
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_coverage_as_json_accounts_for_every_row():
+    from tcpscope.machine.lifecycle import ROWS
+
+    document = json.loads(run("lab", "coverage", "--json", timeout=110).stdout)
+    assert document["schema"] == "tcpscope.lab-coverage/1"
+    rows = {row["row"]: row for row in document["rows"]}
+    assert rows.keys() == {row.id for row in ROWS}
+    assert {row["linux"] for row in document["rows"]} == {"shown", "otherwise", "impossible", "elsewhere"}
+    assert rows["ESTABLISHED.FIN"]["linux"] == "shown"
+    assert rows["ESTABLISHED.FIN"]["capture"] and rows["ESTABLISHED.FIN"]["endpoint"]
+    assert rows["LISTEN.OPEN_ACTIVE.REMOTE_GIVEN"]["linux"] == "otherwise"
 
 
 @pytest.mark.root

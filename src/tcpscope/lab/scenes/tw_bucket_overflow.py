@@ -26,7 +26,7 @@ def tw_bucket_overflow(stage: Stage) -> None:
 
 @scene("trap", "the same closes with room for them", finding="tw-bucket-overflow")
 def tw_buckets_enough(stage: Stage) -> None:
-    """TIME_WAIT as it should be."""
+    """TIME_WAIT as it should be: every connection that was closed first here is remembered for 60 s."""
     crowd = stage.crowd(NUMBER)
     stage.look_first(stage.client)
     crowd.close_clients()
