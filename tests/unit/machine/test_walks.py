@@ -235,6 +235,17 @@ def test_simultaneous_close_over_a_network():
         assert walked(end)[-3:] == [S.FIN_WAIT_1, S.CLOSING, S.TIME_WAIT]
 
 
+def test_orphan_in_fin_wait_2_ends_by_itself():
+    bench = Bench().established()
+    bench.call("close")
+    bench.got(ACK)
+    assert bench.state is S.FIN_WAIT_2
+    bench.wait(RFC.fin_wait_2_ns - 1)
+    assert bench.state is S.FIN_WAIT_2
+    bench.wait(1)
+    assert bench.state is S.CLOSED
+
+
 def test_last_ack_lost_is_answered_from_time_wait():
     ends = (Connection(A, B, iss=100), Connection(B, None, iss=300))
     network = Network(ends, (Link(delay_ns=MS), Link(delay_ns=MS)))
