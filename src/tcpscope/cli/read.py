@@ -2,94 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from tcpscope.cli.flags import join_values
+from tcpscope.cli.read_options import is_capture, new_read_parser
 
-from tcpscope.cli.flags import join_values, new_parser
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-
-EPILOG = """examples:
-  tcpscope read customer.txt                  netstat, ss or lsof output from any system, several in one file too
-  ssh web01 netstat -anp | tcpscope read -    from a pipe
-  tcpscope read monday.txt tuesday.txt        two looks: ages and growth
-  tcpscope read dump.txt --filter 'state close-wait'
-
-  tcpscope read trace.pcapng                     pairs of final states, verdicts, one line per connection
-  tcpscope read trace.pcapng --lines             as tcpdump prints it, with states, handshake and close counted
-  tcpscope read trace.pcapng --ladder 7          every segment of connection 7 with both ends' states
-  tcpscope read trace.pcapng --ladder 7 --svg    the same as a picture, on standard output
-  tcpscope read trace.pcap --state-at +1.5       what ss would have shown at both ends 1.5 s after the first packet
-  tcpscope read day/ --sort -retrans --limit 20  all captures of a folder
-  tcpdump -w - | tcpscope read -                 from a pipe
-  tcpscope read big.pcap.gz --export zeek > conn.log
-  tcpscope read big.pcap --export parquet --to big
-
-Text: netstat (Linux, BSD, macOS, Windows), ss, lsof -i and -F, /proc/net/tcp; prompts and prose in between are no
-harm. What looks like a row and is not understood is counted and shown.
-Captures: pcap and pcapng, either byte order, micro- or nanoseconds; gzip, bzip2, xz, zstd. What is damaged is said
-with its place, what could be read is shown, and the exit code is 1."""
-_EXPORTS = ("zeek", "zeek-json", "parquet", "arrow")
 _OF_CAPTURES = ("ladder", "lines", "svg", "state_at", "export", "to", "csv", "cluster")
-
-#: The first bytes of pcap (both byte orders, micro- and nanoseconds), pcapng, gzip and zstd.
-CAPTURE_MAGICS = (
-    b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a",
-    b"\xa1\xb2\xcd\x34", b"\x34\xcd\xb2\xa1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX",
-)  # fmt: skip
 
 
 def run(argv: list[str]) -> int:
     """Run ``tcpscope read``."""
     paths = [word for word in argv if not word.startswith("-") or word == "-"]
     if any(is_capture(path) for path in paths):
-        code: int = __import__("tcpscope.cli.read_capture", fromlist=["run"]).run(argv)
-        return code
+        from tcpscope.cli.read_capture import run as run_capture
+
+        return run_capture(argv)
     return _run_dump(argv)
-
-
-def is_capture(path: str) -> bool:
-    """Whether a file begins as a capture does; looks ahead on standard input without consuming it.
-
-    A folder, and a pattern the shell has left as it is, stand for captures.
-    """
-    if os.path.isdir(path) or ("*" in path and not os.path.exists(path)):
-        return True
-    try:
-        if path == "-":
-            ahead: bytes = getattr(sys.stdin.buffer, "peek", lambda size: b"")(4)
-            return ahead.startswith(CAPTURE_MAGICS)
-        with open(path, "rb") as file:
-            return file.read(4).startswith(CAPTURE_MAGICS)
-    except OSError:
-        return False
-
-
-def new_read_parser() -> argparse.ArgumentParser:
-    """Make the parser for dumps and captures: one help for both."""
-    parser = new_parser("read", "Read a capture, or a dump of netstat, ss, lsof or /proc/net/tcp.", EPILOG)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a file, for captures also a folder; - is stdin")
-    parser.add_argument("--filter", metavar="FILTER", help="dumps: only these sockets (as tcpscope list FILTER)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("-o", "--columns", metavar="A,B,+C", help="these columns; with + added to the usual ones")
-    parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
-    parser.add_argument("-H", "--no-header", action="store_true", help="no header line, no summary")
-    parser.add_argument("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    group = parser.add_argument_group("captures")
-    group.add_argument("--lines", action="store_true", help="every segment as tcpdump prints it, with states")
-    group.add_argument("--ladder", type=int, metavar="N", help="every segment of connection N, both ends' states")
-    group.add_argument("--svg", action="store_true", help="the ladder as SVG")
-    group.add_argument("--state-at", metavar="TIME", help="sockets of both ends at +SECONDS, epoch or ISO time")
-    group.add_argument("--export", choices=_EXPORTS, help="Zeek's conn.log, or tables for analysis")
-    group.add_argument("--to", metavar="PATH", help="where --export writes (Zeek: standard output when absent)")
-    group.add_argument("--csv", action="store_true", help="comma-separated values")
-    group.add_argument("--limit", type=int, default=50, metavar="N", help="at most N lines (50); 0 is all")
-    group.add_argument("--cluster", metavar="ADDRESS", help="many files on the workers of a Dask scheduler")
-    group.add_argument("--engine", choices=("auto", "python", "compiled"), default="auto", help="auto: by size")
-    return parser
 
 
 def _run_dump(argv: list[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 
 from tcpscope.cli.flags import join_values
 from tcpscope.cli.list import write
-from tcpscope.cli.read import is_capture, new_read_parser
+from tcpscope.cli.read_options import is_capture, new_read_parser
 from tcpscope.model.errors import TcpscopeError, UsageError
 from tcpscope.model.record import TYPE_CHECKING
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _MARKS = {"seen": "", "inferred": "?", "assumed": "??", "expected": "…"}
 _TIME, _STATE, _ARROW = 12, 14, 38
 _INK = {"client": "#0b5cad", "server": "#b3431b", "expected": "#777"}
-_ROW, _MARGIN, _LEFT, _RIGHT, _WIDTH = 30, 74, 260, 680, 1180
+_ROW, _MARGIN, _LEFT, _RIGHT, _NOTES = 30, 74, 260, 680, 830
+_NOTE_PIXELS = 7  # of one letter
 
 
 class Step(NamedTuple):
@@ -88,11 +89,13 @@ def draw_ladder_svg(connection: Connection, steps: Iterable[Step]) -> str:
 
     rows = list(steps)
     height = _MARGIN + _ROW * len(rows) + 40
+    longest = max((len(part) for step in rows for part in _split_meaning(step.meaning)), default=0)
+    width = _NOTES + max(longest, 20) * _NOTE_PIXELS
     body = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="monospace" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="monospace" '
         f'font-size="12" role="img"><title>{escape(str(connection.client))} and {escape(str(connection.server))}'
         "</title>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="{_LEFT}" y="30" text-anchor="middle" font-weight="bold">{escape(str(connection.client))}</text>',
         f'<text x="{_RIGHT}" y="30" text-anchor="middle" font-weight="bold">{escape(str(connection.server))}</text>',
     ]
@@ -121,7 +124,17 @@ def _svg_step(step: Step, y: int) -> Iterator[str]:
         yield f'<path d="M{end},{tip} l{back},-5 v9 z" fill="{ink}"/>'
         middle = (_LEFT + _RIGHT) // 2
         yield f'<text x="{middle}" y="{y - 3}" text-anchor="middle">{escape(step.text)}</text>'
-    yield f'<text x="{_RIGHT + 150}" y="{y + 4}" fill="#333" font-size="11">{escape(step.meaning)}</text>'
+    parts = _split_meaning(step.meaning)
+    first = y + 4 - 7 * (len(parts) - 1)
+    for index, part in enumerate(parts):
+        yield f'<text x="{_NOTES}" y="{first + 13 * index}" fill="#333" font-size="11">{escape(part)}</text>'
+
+
+def _split_meaning(meaning: str) -> list[str]:
+    """One line for each end."""
+    import re
+
+    return re.split(r"; (?=(?:client|server): )", meaning)
 
 
 def _states(end: str, moves: list[Transition], connection: Connection, names: str, shown: set[str]) -> str:
