@@ -81,6 +81,12 @@ def test_every_move_is_explained_with_its_rows(edge):
         assert {row["id"] for row in answer.facts["rows"]} == expected
 
 
+@pytest.mark.parametrize("text", ["FIN_WAIT_1 -> NOWHERE", "-> LISTEN", "LISTEN ->", "LISTEN -> -> CLOSED", "a/LISTEN"])
+def test_move_or_pair_with_an_unknown_end_is_refused(text):
+    with pytest.raises(UsageError):
+        explain_topic(text)
+
+
 def test_move_that_does_not_exist_says_so_and_shows_the_real_ones():
     answer = explain_topic("CLOSE_WAIT -> TIME_WAIT")
     assert answer.facts["legal"] is False
