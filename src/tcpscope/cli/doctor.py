@@ -367,7 +367,8 @@ def _opening_line(looks: Sequence[Look]) -> str:
     parts = [host.name or "dump", host.kernel, many(sum(one.total for one in looks), "TCP socket")]
     if len(looks) > 1:
         parts.append(many(len(looks), "namespace" if look.snapshot.coverage.source == "live" else "host"))
-    parts.append(f"two looks {look.elapsed_s:.1f} s apart" if look.previous else "a single look")
+    apart = f" {look.elapsed_s:.1f} s apart" if look.elapsed_s else ", how far apart is not known"
+    parts.append(f"two looks{apart}" if look.previous else "a single look")
     return " · ".join(part for part in parts if part)
 
 

@@ -3,7 +3,7 @@
 :func:`diagnose` looks at one snapshot (and one a moment before); :func:`examine` says besides what could not be judged.
 A rule is a function of a :class:`~tcpscope.doctor.look.Look` that yields findings; the modules hold one family each:
 
-``close_side ports accepting opening idle sending counters capacity exposure settings``
+``close_side ports accepting handshaking opening idle sending counters capacity exposure settings``
 
 All numbers they judge by are in :mod:`~tcpscope.doctor.thresholds`, all ids in :mod:`~tcpscope.doctor.catalogue`, which
 finding explains which in :mod:`~tcpscope.doctor.causes`. The room reads nothing, waits for nothing and changes nothing.
@@ -19,6 +19,7 @@ from tcpscope.doctor import (
     close_side,
     counters,
     exposure,
+    handshaking,
     idle,
     opening,
     ports,
@@ -53,6 +54,7 @@ Rule = Callable[[Look], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     *close_side.RULES,
     *accepting.RULES,
+    *handshaking.RULES,
     *opening.RULES,
     *ports.RULES,
     *idle.RULES,
@@ -116,7 +118,7 @@ def missing_inputs(look: Look) -> dict[str, str]:
     snapshot = look.snapshot
     tcp = [socket for bucket in look.states.values() for socket in bucket[:50]]
     tests = {
-        "two-looks": (look.previous is None or look.elapsed_s <= 0, "needs two looks (this was a single one)"),
+        "two-looks": (look.previous is None or look.elapsed_s <= 0, _why_no_rates(look)),
         "counters": (not snapshot.counters, "the kernel's counters were not seen"),
         "tcp_info": (bool(tcp) and not any(socket.tcp_info for socket in tcp), "tcp_info was not seen"),
         "timers": (
@@ -135,3 +137,9 @@ def missing_inputs(look: Look) -> dict[str, str]:
         ),
     }
     return {need: reason for need, (is_missing, reason) in tests.items() if is_missing}
+
+
+def _why_no_rates(look: Look) -> str:
+    if look.previous is None:
+        return "needs two looks (this was a single one)"
+    return "needs two looks with a known time between them"

@@ -32,11 +32,32 @@ def close_wait(look: Look) -> Iterator[Finding]:
         stuck = [socket for socket in old if not _still_sends(look, socket) and not _still_reads(look, socket)]
         suspects = stuck + unknown
         if len(suspects) < look.limit_of("close-wait-leak.count"):
+            yield from _pair(look, suspects, key)
             continue
         if _is_blocked(look, suspects):
             yield _blocked(look, suspects, key)
         else:
             yield _leak(look, suspects, unknown, len(old) - len(stuck), key)
+
+
+def _pair(look: Look, suspects: Sequence[Socket], key: str) -> Iterator[Finding]:
+    """Too few to alarm, but when both ends are visible it is known who has to close."""
+    seen = [socket for socket in suspects if look.is_own(socket.remote.address) or look.others]
+    pairs = [(one, there) for one in seen if (there := look.other_end(one)) and there.state == State.FIN_WAIT_2]
+    if not pairs:
+        return
+    here = [one for one, _ in pairs]
+    case = Case("close-wait-leak", key)
+    case.witness(0.7, f"FIN_WAIT_2 there / CLOSE_WAIT here on {many(len(pairs), 'connection')}, e.g. {example(here)}")
+    case.doubt(0.2, "so few may be slow single requests or a half-close in use")
+    yield case.close(
+        Severity.INFO,
+        f"{look.whose(here[0])} has not closed {many(len(pairs), 'connection')} that {look.whose(pairs[0][1]) if pairs[0][1].owners else 'the other end'} has closed",
+        "The FIN came from the other end and was acknowledged; CLOSE_WAIT lasts until the program here closes.",
+        code_for(look, "close-on-eof", here),
+        here,
+        _AVOID_CLOSE_WAIT,
+    )
 
 
 def leaking(look: Look) -> dict[str, list[Socket]]:

@@ -215,3 +215,13 @@ def test_close_wait_held_by_two_processes_names_both():
     shared = [socket._replace(owners=(Owner(5, "java", 3), Owner(9, "sh", 3))) for socket in leaked(6)]
     (finding,) = found("close-wait-leak", snap(*shared))
     assert "java (5) and 1 more" in finding.title
+
+
+def test_close_wait_single_with_its_other_end_in_sight_names_who_has_to_close():
+    here = leaked(1)[0]
+    there = sock(State.FIN_WAIT_2, here.remote[:], here.local[:], who=None, kind="mini", timer=("timewait", 9000))
+    (finding,) = found("close-wait-leak", snap(here, there))
+    assert finding.severity == Severity.INFO
+    assert "java (2215) has not closed 1 connection" in finding.title
+    assert any("FIN_WAIT_2 there / CLOSE_WAIT here" in line for line in finding.evidence)
+    assert not found("close-wait-leak", snap(here))
