@@ -107,7 +107,7 @@ def test_community_id_of_the_published_example(shared_folder):
     [
         ("zeek-fin_retransmission.pcap", "CLOSED", "CLOSED"),
         ("suricata-split-handshake-4whs.pcap", "CLOSED", "CLOSED"),
-        ("arkime-mysql-deny-simclose.pcap", "LAST_ACK", "CLOSING"),
+        ("arkime-mysql-deny-simclose.pcap", "CLOSING", "CLOSING"),
         ("pcpp-nanosecs_big_endian.pcap", "CLOSE_WAIT", "FIN_WAIT_1"),
         ("pcpp-rawip-ipv6-http.pcap", "ESTABLISHED", "ESTABLISHED"),
     ],

@@ -351,6 +351,13 @@ class Connection:
     def _see_fin(self, sender: Half, receiver: Half, sight: Sight) -> None:
         if sender.fin < 0:
             sender.fin = (sight.seq + sight.text_bytes) & MASK
+            covers_fin = receiver.fin >= 0 and (sight.ack - receiver.fin - 1) & MASK < HALF
+            crosses = self.last_assumption(sender) == (Event.FIN, ESTABLISHED) and not covers_fin
+            if crosses and sight.flags & ACK:
+                self.take_back(sender)  # it had not received the peer's FIN when it sent its own
+                self.move(sender, Event.CLOSE, SEEN, sight, sender.last_ns, sight.t_ns)
+                self.move(sender, Event.FIN, ASSUMED, sight, sight.t_ns, NEVER)
+                return
             self.move(sender, Event.CLOSE, SEEN, sight, sender.last_ns, sight.t_ns)
         elif (
             self.last_assumption(sender)[0] == Event.ACK_OF_FIN and sender.fin == (sight.seq + sight.text_bytes) & MASK

@@ -369,7 +369,7 @@ def see_segment(
     if flags & ACK:
         prove_by_ack(f, q, log, m, table, serial, s, r, number, t, ack)
     if flags & FIN:
-        see_fin(f, q, log, m, table, serial, s, r, number, t, seq, text)
+        see_fin(f, q, log, m, table, serial, s, r, number, t, seq, ack, flags, text)
     state = f[r + STATE]
     if state == S_FIN_WAIT_1 or state == S_CLOSING or state == S_LAST_ACK:
         if has_una and f[r + BITS] & HAS_FIN and (una - f[r + FIN_SEQ] - 1) & M == 0:
@@ -462,6 +462,8 @@ def see_fin(
     number: int,
     t: int,
     seq: int,
+    ack: int,
+    flags: int,
     text: int,
 ) -> None:
     """The sender closes its direction, or says so again."""
@@ -469,7 +471,13 @@ def see_fin(
     if not f[s + BITS] & HAS_FIN:
         f[s + FIN_SEQ] = fin
         f[s + BITS] |= HAS_FIN
+        covers_fin = f[r + BITS] & HAS_FIN and (ack - f[r + FIN_SEQ] - 1) & M < HALFWAY
+        crosses = flags & ACK and not covers_fin and last_assumption(f, log, s) == V_FIN | S_ESTABLISHED << 8
+        if crosses:
+            take_back(f, log, s)
         move(f, log, m, table, serial, s, V_CLOSE, B_SEEN, number, t, q[LAST_NS + (1 if s else 0)], t)
+        if crosses:
+            move(f, log, m, table, serial, s, V_FIN, B_ASSUMED, number, t, t, -1)
     elif (f[s + FIN_SEQ] - fin) & M == 0:
         assumed = last_assumption(f, log, s)
         if assumed >= 0 and assumed & 0xFF == V_ACK_OF_FIN:

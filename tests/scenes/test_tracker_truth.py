@@ -1,0 +1,89 @@
+"""The tracker against the kernel: the same transitions for a thousand real connections of all kinds.
+
+The capture is taken on the loopback of a private namespace while the kernel tells its own transitions. The one named
+deviation: a FIN that acknowledges ours takes the RFC from FIN-WAIT-1 to TIME-WAIT at once, Linux in two steps
+(``fin-wait-1-mini-socket``).
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter, defaultdict
+
+import pytest
+
+from tcpscope.machine.linux import deviation
+from tcpscope.packets import analyse
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+COUNT = 1100
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    for tool in ("tcpdump", "nft"):
+        if not shutil.which(tool) and not shutil.which(tool, path="/usr/sbin:/sbin"):
+            pytest.skip(f"{tool} is not installed")
+    path = tmp_path_factory.mktemp("truth") / "truth.pcap"
+    command = [sys.executable, str(_root() / "tests/scenes/tracker_truth.py"), str(path), str(COUNT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=_root(), env=_environment())
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    if told["tier"] == "C":
+        pytest.skip("this kernel does not tell its transitions")
+    return path, told
+
+
+def _root():
+    from pathlib import Path
+
+    return Path(__file__).resolve().parents[2]
+
+
+def _environment():
+    import os
+
+    return {**os.environ, "PYTHONPATH": f"{_root() / 'src'}:{_root()}"}
+
+
+def _moves_of_kernel(told):
+    moves = defaultdict(list)
+    for local, remote, before, after, *_ in told["moves"]:
+        moves[local, remote].append((before, after))
+    return moves
+
+
+def _moves_of_tracker(path):
+    moves = defaultdict(list)
+    for connection in analyse([path]).connections:
+        ports = (connection.client.port, connection.server.port)
+        for end, key in (("client", ports), ("server", ports[::-1])):
+            for move in connection.transitions:
+                if move.end == end and move.certainty != "expected":
+                    moves[key] += _as_linux(move.before.name, move.after.name)
+    return moves
+
+
+def _as_linux(before, after):
+    if (before, after) == ("FIN_WAIT_1", "TIME_WAIT"):
+        assert deviation("fin-wait-1-mini-socket")
+        return [("FIN_WAIT_1", "FIN_WAIT_2"), ("FIN_WAIT_2", "TIME_WAIT")]
+    return [(before, after)]
+
+
+def test_transitions_of_a_thousand_connections_equal_the_kernels(truth):
+    path, told = truth
+    assert told["lost"] == 0
+    kernel, tracker = _moves_of_kernel(told), _moves_of_tracker(path)
+    same, different = Counter(), []
+    for key, kind in told["kinds"].items():
+        client, server = (int(port) for port in key.split("-"))
+        both = {(client, server), (server, client)}
+        wrong = [(kind, ports, kernel[ports], tracker[ports]) for ports in both if kernel[ports] != tracker[ports]]
+        different += wrong
+        same[kind] += not wrong
+    print(dict(same), f"{sum(same.values())} connections equal, {len(different)} ends differ")
+    assert not different, different[:3]
+    assert sum(same.values()) >= 1000
+    assert len(same) == 10 and min(same.values()) >= 20
