@@ -8,7 +8,7 @@ import sys
 
 import bench
 
-PARTS = frozenset(("crowd", "measure"))
+PARTS = frozenset(("crowd", "measure", "traffic"))
 
 
 def main(names: list[str]) -> int:
