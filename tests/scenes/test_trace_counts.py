@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 
+from tcpscope.kernel.bpf import tcp_tracer
 from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.kernel.rtnetlink import RouteSocket
 from tcpscope.live.trace import open_trace
@@ -227,3 +228,45 @@ def make_syn(source, dest, source_port, dest_port):
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)
     return head[:16] + struct.pack("!H", ~total & 0xFFFF) + head[18:]
+
+
+def test_full_ring_loses_and_every_loss_is_counted(netns, monkeypatch):
+    """A ring of one page and a reader that sleeps: what is seen and what is lost make up the whole."""
+    monkeypatch.setattr(tcp_tracer, "RING_BYTES", 1 << 14)
+    with open_trace(netns.inode, tier="A") as feed:
+        thread, failures = in_namespace(netns, lambda: connect_and_close(200))
+        thread.join()
+        assert not failures
+        seen = feed._source._tracer.waiting_records
+        lost = feed.read_lost()
+        assert lost > 1000
+        # 10 changes of state, the request's and the mini-socket's records, the port of connect(), a FIN consumed: all
+        # connections are alike, so the whole is a multiple of what one alone writes, but for the listener's two
+        alone = records_of_one_connection(netns)
+        assert abs((seen + lost - 2) / 200 - alone) < 1.0
+        assert feed.read_transitions(0.1)
+
+
+def records_of_one_connection(space):
+    tracer = tcp_tracer.TcpTracer(space.inode)
+    thread, failures = in_namespace(space, lambda: connect_and_close(1))
+    thread.join()
+    assert not failures
+    number = tracer.waiting_records - 2
+    tracer.close()
+    return number
+
+
+def test_all_namespaces_are_told_apart(netns):
+    other = NetworkNamespace.create()
+    with other.entered(), RouteSocket() as route:
+        route.set_up("lo")
+    with open_trace(all_namespaces=True, tier="A") as feed:
+        for space in (netns, other):
+            thread, failures = in_namespace(space, lambda: connect_and_close(5))
+            thread.join()
+            assert not failures
+        moves = feed.read_transitions(0.5) + feed.read_rest()
+    other.close()
+    counts = Counter(move.netns for move in moves)
+    assert counts[netns.inode] == counts[other.inode] == 52
