@@ -15,6 +15,7 @@ from tcpscope.model.transition import Transition
 
 _BUSY_BYTES = 4096
 _BATCH_S = 0.01
+_BACKLOG_RECORDS = 1000
 _HOLD_S = 0.02  # how often to look whether what is held back may go
 
 
@@ -49,12 +50,16 @@ class BpfSource:
         return len(stretch) // (HEAD_BYTES + RECORD_BYTES)
 
     def read_counts(self) -> dict[tuple[State, State], int]:
-        """Return what :meth:`count` has counted since the start; what waits to be settled is settled."""
+        """Return what was counted since the start: what waits in the ring now is counted, too, and all is settled."""
+        left = self._tracer.waiting_records
+        while left > 0 and (taken := self.count(0.0)):
+            left -= taken
         self._tally.finish()
         return self._tally.counts()
 
     def _read(self, timeout_s: float) -> bytes:
-        if self._was_busy:  # Why: bulk is cheaper; a wake-up for every record would cost more than the record
+        # Why: bulk is cheaper; a wake-up for every record would cost more than the record
+        if self._was_busy and self._tracer.waiting_records < _BACKLOG_RECORDS:
             time.sleep(min(_BATCH_S, timeout_s))
         stretch = self._tracer.read(timeout_s)
         self._was_busy = len(stretch) > _BUSY_BYTES

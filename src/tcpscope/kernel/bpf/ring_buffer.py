@@ -43,13 +43,14 @@ class RingBuffer:
         """Return how much is written and not read yet, heads included."""
         return self._producer[0] - self._consumer[0]
 
-    def take(self) -> bytes:
-        """Take every complete record, heads included, as one stretch of ``8 + record_bytes`` each.
+    def take(self, limit_bytes: int = 1 << 20) -> bytes:
+        """Take complete records, heads included, as one stretch of ``8 + record_bytes`` each, about ``limit_bytes``.
 
-        Records the writer has reserved and not finished stop the stretch; they come next time.
+        Records the writer has reserved and not finished stop the stretch; they come next time. Why a limit: what is
+        taken must be told before anything else can happen, an interruption for one.
         """
         start = self._consumer[0]
-        waiting = self._producer[0] - start
+        waiting = min(self._producer[0] - start, max(limit_bytes // self._stride, 1) * self._stride)
         if not waiting:
             return b""
         at = start & self._mask
