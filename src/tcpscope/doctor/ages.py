@@ -36,6 +36,13 @@ def bound_ms(socket: Socket, fin_timeout_ms: int = 60_000) -> int:
     return 0
 
 
+def tells_age(socket: Socket) -> bool:
+    """Whether what is known of the socket bounds its age, be it by 0."""
+    if socket.kind == "mini":
+        return socket.timer is not None
+    return socket.tcp_info is not None and socket.state in _WAITING
+
+
 def handshake_ms(socket: Socket) -> int:
     """Time since the first SYN (or SYN|ACK) of a handshake, from how often it was repeated."""
     timer = socket.timer

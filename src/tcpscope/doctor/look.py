@@ -198,7 +198,9 @@ class Look:
             earlier = self.before(socket)
             if earlier is not None and earlier.state == socket.state:
                 bound = max(bound, int(self.elapsed_s * 1000))
-        return Age(bound, "bound" if bound else "unknown")
+        # Why: a state entered this very millisecond is young, not of unknown age.
+        is_known = bound or socket.age.known == "bound" or ages.tells_age(socket)
+        return Age(bound, "bound" if is_known else "unknown")
 
     def _remembered_ms(self, socket: Socket) -> int:
         if not socket.cookie or not self.history.sightings:

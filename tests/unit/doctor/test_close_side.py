@@ -52,6 +52,13 @@ def test_close_wait_of_a_second_is_normal():
     assert not found("close-wait-leak", snap(*young))
 
 
+def test_close_wait_of_this_very_millisecond_is_young_and_not_of_unknown_age():
+    fresh = [
+        sock(State.CLOSE_WAIT, remote=client(50000 + i), recv_q=900, info={"last_ack_recv_ms": 0}) for i in range(200)
+    ]
+    assert not [finding for finding in diagnose(snap(*fresh)) if finding.severity > Severity.INFO]
+
+
 def test_close_wait_that_still_sends_is_a_half_close_in_use():
     def sending(sent: int) -> list:
         info = {"last_ack_recv_ms": 90_000, "bytes_sent": sent}
