@@ -12,4 +12,5 @@ def play_or_fail(name: str) -> Outcome:
     if outcome.skipped:
         pytest.skip(outcome.skipped)
     assert outcome.ok, "\n".join(sum_up(outcome))
+    assert all(move.legal or move.deviation for move in outcome.transitions)
     return outcome
