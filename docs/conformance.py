@@ -78,6 +78,7 @@ def find_faults(requirements: dict[str, tuple[str, str]], shown: dict[str, list[
     faults += [
         f"{name}: neither a test nor a reason" for name in requirements if name not in shown and name not in NOT_SHOWN
     ]
+    faults += [f"{name}: shown by a test, and named as not shown" for name in NOT_SHOWN if name in shown]
     return faults
 
 

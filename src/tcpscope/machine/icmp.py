@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tcpscope.machine import recovery
 from tcpscope.machine.moves import fail, take
-from tcpscope.machine.options import MIN_MSS_BYTES, header_bytes, size_segments
+from tcpscope.machine.path_mtu import shrink_path
 from tcpscope.machine.sequence import MASK
 from tcpscope.machine.tcb import Tcb
 from tcpscope.model.event import Event
@@ -13,7 +12,6 @@ from tcpscope.model.state import State
 SOFT, HARD, TOO_BIG, QUENCH, NONE = "soft", "hard", "too-big", "quench", ""
 _V4_UNREACHABLE, _V4_QUENCH, _V4_TIME_EXCEEDED, _V4_PARAMETER = 3, 4, 11, 12
 _V6_UNREACHABLE, _V6_TOO_BIG, _V6_TIME_EXCEEDED, _V6_PARAMETER = 1, 2, 3, 4
-_MIN_MTU_V4, _MIN_MTU_V6 = 68, 1280
 
 
 def judge_icmp(icmp_type: int, code: int, is_ipv6: bool) -> str:
@@ -36,7 +34,7 @@ def take_icmp(tcb: Tcb, icmp_type: int, code: int, mtu_bytes: int, seq: int | No
         tcb.report("dropped", "ICMP error about nothing in flight (RFC 5927)")
         return
     if kind == TOO_BIG:
-        _shrink_path(tcb, mtu_bytes)
+        shrink_path(tcb, mtu_bytes)
     elif kind == HARD and (tcb.profile.hard_icmp_aborts or not tcb.state.is_synchronized):
         if tcb.state is not State.TIME_WAIT:
             fail(tcb, "connection refused" if not tcb.state.is_synchronized else "connection aborted by ICMP error")
@@ -46,20 +44,3 @@ def take_icmp(tcb: Tcb, icmp_type: int, code: int, mtu_bytes: int, seq: int | No
         tcb.soft_error = f"ICMP type {icmp_type} code {code}"
         if tcb.tells_soft_errors:
             tcb.report("soft-error", tcb.soft_error)  # MUST-47, SHLD-25
-
-
-def _shrink_path(tcb: Tcb, mtu_bytes: int) -> None:
-    """Send smaller segments from now on, and again what was too long (RFC 1191 §6.5); no sign of congestion."""
-    least = _MIN_MTU_V6 if tcb.local.is_ipv6 else max(_MIN_MTU_V4, MIN_MSS_BYTES + header_bytes(tcb))
-    mtu_bytes = max(mtu_bytes, least)
-    if mtu_bytes >= tcb.path_mtu_bytes:
-        return
-    tcb.path_mtu_bytes = mtu_bytes
-    if not tcb.irs_known:
-        return
-    size_segments(tcb)
-    tcb.report("path-mtu", f"{mtu_bytes} octets: {tcb.mss_bytes} octets of text per segment")
-    for sent in tcb.flight:
-        if len(sent.payload) > tcb.mss_bytes:
-            recovery.mark_lost(tcb, sent)
-            tcb.recovery.must_send = True

@@ -57,7 +57,8 @@ class Profile(NamedTuple):
     ignores_rst_in_time_wait: bool = False  #: RFC 1337
     reopens_time_wait: bool = True  #: MAY-2, RFC 6191
     acks_old_syn_in_time_wait: bool = False
-    # errors
+    # errors and the path
+    detects_black_holes: bool = True  #: at R1, full segments become smaller (RFC 4821 §7.7)
     hard_icmp_aborts: bool = True  #: also on a synchronized connection (SHLD-26); RFC 5927 advises against
     fills_window: bool = False  #: without Nagle a short segment may use up the peer's window (against MUST-38)
     # loss and congestion
@@ -88,6 +89,7 @@ LINUX = Profile(
     msl_ns=30 * SECOND,
     acks_old_syn_in_time_wait=True,
     hard_icmp_aborts=False,
+    detects_black_holes=False,
     fills_window=True,
 )
 
@@ -108,6 +110,7 @@ FREEBSD = Profile(
     msl_ns=30 * SECOND,
     repeats_fin_in_closing=True,
     ignores_rst_in_time_wait=True,
+    detects_black_holes=False,
 )
 
 #: Profile by name, for options and scripts.

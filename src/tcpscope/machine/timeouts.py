@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tcpscope.machine import rack, recovery
 from tcpscope.machine.moves import fail, take
+from tcpscope.machine.path_mtu import suspect_black_hole
 from tcpscope.machine.sending import emit_again, emit_keepalive, emit_probe, emit_text, is_window_blocked, usable_window
 from tcpscope.machine.tcb import NEVER, Tcb
 from tcpscope.model.event import Event
@@ -35,6 +36,7 @@ def on_retransmission(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     if tcb.flight[0].transmissions >= tcb.profile.r1_retransmits and not tcb.r1_reported:
         tcb.r1_reported = True
         tcb.report("r1", "R1 reached: the path may be broken (SHLD-9)")
+        suspect_black_hole(tcb)
 
 
 def on_reordering(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:

@@ -160,6 +160,32 @@ def test_packet_too_big_makes_segments_smaller_and_sends_again():
     assert bench.tcb.mss_bytes >= 48
 
 
+def test_full_segments_that_vanish_become_smaller():
+    """A black hole: no ICMP, no answer to anything longer than 1280 octets."""
+    bench = Bench().established(Options(mss=1460))
+    bench.got(ACK, wnd=65535)
+    bench.call("send", bytes(5000))
+    first, sent = bench.tcb.snd_una, []
+    while not sent or len(sent[0].payload) > 1240:
+        sent = bench.wait(SECOND)
+        assert bench.now_ns < 60 * SECOND
+    assert sent[0].seq == first and bench.tcb.mss_bytes == 1240
+    while bench.tcb.snd_una != bench.tcb.snd_nxt:
+        assert all(
+            len(segment.payload) <= 1240 for segment in bench.got(ACK, ack=add(bench.tcb.snd_una, 1240), wnd=65535)
+        )
+        if bench.tcb.flight and bench.tcb.flight_bytes < 1240:
+            bench.got(ACK, wnd=65535)
+    assert bench.tcb.counters.timeouts <= 4
+
+
+def test_linux_does_not_look_for_black_holes_by_default():
+    bench = Bench(LINUX._replace(timestamps=False, sack=False)).established(Options(mss=1460))
+    bench.call("send", bytes(1460))
+    bench.wait(30 * SECOND)
+    assert bench.tcb.mss_bytes == 1460
+
+
 @pytest.mark.rfc("MUST-14", "MUST-65", "SHLD-5", "MAY-3", "MUST-67")
 def test_mss_is_announced_on_syn_only_and_fits_the_link():
     bench = Bench()
