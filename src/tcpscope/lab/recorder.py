@@ -53,8 +53,8 @@ class Recorder:
             (sandbox.server, PacketSocket(sandbox.server, "lo")),
         )
         self._wanted = wanted
-        self._feed = _open_feed() if wanted else None
-        self.source = f"tier {self._feed.tier}" if self._feed else "not followed"
+        self._feeds = _open_feeds(sandbox) if wanted else []
+        self.source = f"tier {self._feeds[0].tier}" if self._feeds else "not followed"
         self.all_transitions: list[Transition] = []
         self.all_frames: list[SeenFrame] = []
 
@@ -64,8 +64,8 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         for _target, tap in self._taps:
             tap.close()
-        if self._feed is not None:
-            self._feed.close()
+        for feed in self._feeds:
+            feed.close()
 
     def read(self) -> Record:
         """Return what has happened since the last call."""
@@ -85,9 +85,7 @@ class Recorder:
         return self._hosts[transition.netns].name
 
     def _read_transitions(self) -> list[Transition]:
-        if self._feed is None:
-            return []
-        found = self._feed.read_transitions(0.01) + self._feed.read_rest()
+        found = [one for feed in self._feeds for one in feed.read_transitions(0.005) + feed.read_rest()]
         return sorted((one for one in found if one.netns in self._hosts), key=lambda one: one.when_ns)
 
 
@@ -98,11 +96,17 @@ def _crossing(target: Host, seen: SeenFrame) -> Crossing:
     return Crossing(seen.when_ns, frame.source, frame.destination, frame.segment, fate)
 
 
-def _open_feed() -> Feed | None:
+def _open_feeds(sandbox: Sandbox) -> list[Feed]:
+    """Follow each host by itself. Why: what the rest of a busy machine does would cost more than the scene."""
+    feeds: list[Feed] = []
     try:
-        return open_trace(all_namespaces=True)
+        for host in sandbox.hosts:
+            feeds.append(open_trace(host.namespace.inode))  # noqa: PERF401 - what is open must be closed
     except (TcpscopeError, OSError):
-        return None  # the scene is as true without; its outcome then has no transitions
+        for feed in feeds:
+            feed.close()
+        return []  # the scene is as true without; its outcome then has no transitions
+    return feeds
 
 
 def _fate(target: Host, seen: SeenFrame) -> str:
