@@ -4,6 +4,7 @@ Run as a program: ``python tracker_truth.py CAPTURE COUNT``; prints what the ker
 process of its own because it leaves for a new network namespace.
 """
 
+import atexit
 import json
 import os
 import socket
@@ -153,16 +154,16 @@ def self_connect(pairs, count):
 
 
 def simultaneous_open(pairs, count):
-    nft("tcp flags & (syn|ack) == syn tcp dport 40000-44999 drop")
+    nft("tcp flags & (syn|ack) == syn tcp dport 10000-13999 drop")
     ends = []
     for n in range(count):
         one, other = socket.socket(), socket.socket()
-        one.bind(("127.0.0.1", 40000 + n))
-        other.bind(("127.0.0.1", 42000 + n))
-        for end, port in ((one, 42000 + n), (other, 40000 + n)):
+        one.bind(("127.0.0.1", 10000 + n))
+        other.bind(("127.0.0.1", 12000 + n))
+        for end, port in ((one, 12000 + n), (other, 10000 + n)):
             end.setblocking(False)
             end.connect_ex(("127.0.0.1", port))
-        pairs.kinds[f"{40000 + n}-{42000 + n}"] = "simultaneous-open"
+        pairs.kinds[f"{10000 + n}-{12000 + n}"] = "simultaneous-open"
         ends.append((one, other))
     nft("")
     time.sleep(1.6)
@@ -225,6 +226,7 @@ def main(path, count):
     )  # fmt: skip
     dump.stderr.readline()
     threading.Thread(target=dump.stderr.read, daemon=True).start()
+    atexit.register(dump.kill)
     time.sleep(0.3)
     moves, stop = [], threading.Event()
 
