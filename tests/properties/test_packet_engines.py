@@ -65,3 +65,26 @@ def test_rows_of_the_untroubled_share_an_empty_row(tmp_path):
     for seed in range(4000, 4100):
         path.write_bytes(pcap(random_capture(seed)))
         assert not any(run_interpreted(path).extras[0]), seed
+
+
+@pytest.mark.slow
+def test_compiled_engine_folds_a_flood_and_keeps_the_rest(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    from tcpscope.packets import compiled
+
+    monkeypatch.setattr(compiled, "FOLD_FLOWS", 4096)
+    frames = random_capture(1, flows=100, length=40)
+    began, ended = frames[0][0], frames[-1][0]
+    flood = [
+        (began + (ended - began) * n // 20_000, frame((11, 1, n >> 8, n & 255), (10, 9, 9, 9), 99, 80, n, 0, 2))
+        for n in range(20_000)
+    ]
+    path = tmp_path / "flood.pcap"
+    path.write_bytes(pcap(sorted(frames + flood)))
+    folded, whole = run_compiled(path), run_interpreted(path)
+    assert folded.folded[bytes((10, 9, 9, 9, 0, 80))] > 10_000
+    assert len(folded) + sum(folded.folded.values()) == len(whole)
+    kept = {flow[:3]: flow[3:] for flow in everything(folded)[0]}
+    common = [flow for flow in everything(whole)[0] if flow[:3] in kept]
+    assert len(common) > 1000
+    assert all(kept[flow[:3]] == flow[3:] for flow in common)

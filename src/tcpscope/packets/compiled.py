@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     Thing = Any  #: numba and numpy, unseen by the type checker
 
+#: From here on a table full of unanswered SYNs is emptied instead of doubled.
+FOLD_FLOWS = 1 << 19
 _FIRST_FLOWS, _FIRST_EXTRAS, _FIRST_ROWS = 4096, 1024, 16384
 
 
@@ -87,6 +89,8 @@ class CompiledEngine:
     def _make_room(self) -> None:
         """Double what is nearly full. Why resize in place: the kernel moves pages, nothing is copied or held twice."""
         m = self._m
+        if m[FLOWS] + 2 >= len(self._flows) >= FOLD_FLOWS:
+            self._fold()
         if m[FLOWS] + 2 >= len(self._flows):
             rows = len(self._flows) * 2
             for table in (self._flows, self._quads, self._keys):
@@ -97,6 +101,53 @@ class CompiledEngine:
             self._extras.resize((len(self._extras) * 2, step.EXTRA_WORDS), refcheck=False)
         if (m[step.ROWS] + 2 * ROOM_ROWS) * step.LOG_WORDS >= len(self._log):
             self._log.resize(len(self._log) * 2, refcheck=False)
+
+    def _fold(self) -> None:
+        """Turn old unanswered SYNs into counts per server when they are most of what is held: a flood.
+
+        The newest quarter stays, an answer may come. Rows of the log go with their connections, the others move up.
+        """
+        np, m = self._np, self._m
+        count = int(m[FLOWS])
+        flows, log = self._flows[:count], self._log[: int(m[step.ROWS]) * step.LOG_WORDS].reshape(-1, step.LOG_WORDS)
+        low, high = flows[:, step.STATE], flows[:, step.HALF_WORDS + step.STATE]
+        sent_low, sent_high = flows[:, step.PACKETS], flows[:, step.HALF_WORDS + step.PACKETS]
+        silent = ((low == step.S_SYN_SENT) & (sent_high == 0)) | ((high == step.S_SYN_SENT) & (sent_low == 0))
+        silent[count - count // 4 :] = False
+        if silent.sum() * 2 < count:
+            return
+        self._count_folded(silent)
+        keep = ~silent
+        serial_of = np.cumsum(keep) - 1
+        kept_rows = keep[log[:, step.LOG_WHAT] >> 20]
+        row_of = np.cumsum(kept_rows)
+        log = log[kept_rows]
+        log[:, step.LOG_WHAT] += (serial_of[log[:, step.LOG_WHAT] >> 20] - (log[:, step.LOG_WHAT] >> 20)) << 20
+        kept = int(keep.sum())
+        for table in (self._flows, self._quads, self._keys):
+            table[:kept] = table[:count][keep]
+        words = [step.SYN_ROW]
+        for half in (0, step.HALF_WORDS):
+            words += [half + step.PENDING_1, half + step.PENDING_2]
+        for word in words:
+            column = self._flows[:kept, word]
+            column[:] = np.where(column > 0, row_of[np.maximum(column - 1, 0)], 0)
+        self._log[: log.size] = log.ravel()
+        m[FLOWS], m[step.ROWS] = kept, len(log)
+        self._slots[:] = 0
+        self._rehash(self._flows, self._keys, self._slots, kept)
+
+    def _count_folded(self, silent: Thing) -> None:
+        np = self._np
+        flows, keys = self._flows[: len(silent)][silent], self._keys[: len(silent)][silent]
+        server = np.where(flows[:, step.STATE] == step.S_SYN_SENT, 4, 0)  # the silent end's first word
+        columns = [keys[np.arange(len(keys)), server + word] for word in range(4)]
+        columns.append(np.where(server == 4, keys[:, 8] & 0xFFFF, keys[:, 8] >> 16))
+        columns.append((flows[:, step.SHARED] & step.IS_IPV6).astype(np.uint32))
+        servers, counts = np.unique(np.stack(columns, 1), axis=0, return_counts=True)
+        for words, number in zip(servers, counts.tolist(), strict=True):
+            name = words[: 4 if words[5] else 1].astype(">u4").tobytes() + int(words[4]).to_bytes(2)
+            self.ledger.folded[name] = self.ledger.folded.get(name, 0) + number
 
     def finish(self) -> CompiledLedger:
         """Return the ledger: views of what is filled."""
