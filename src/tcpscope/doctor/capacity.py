@@ -285,7 +285,7 @@ def shared(look: Look) -> Iterator[Finding]:
             case.doubt(0.2, "sshd and prefork servers share descriptors on purpose")
         yield case.close(
             Severity.MEDIUM if stuck else Severity.INFO,
-            f"{many(len(sockets), 'connection')} {'is' if len(sockets) == 1 else 'are'} held by {len(pids)} processes: {listing((f'{one.name} ({one.pid})' for one in sockets[0].owners), 6)}",
+            f"{many(len(sockets), 'connection')} {'is' if len(sockets) == 1 else 'are'} held by {len(pids)} processes: {listing((f'{one.name} ({one.pid})' for one in sockets[0].owners), 6)}; ending one of them frees nothing",
             "The FIN goes out when the last holder closes (measured: killing one of two changed nothing). Descriptors are "
             "inherited over fork().",
             (config("close after fork, open with SOCK_CLOEXEC (Python does since 3.4, except fork without exec)"),),

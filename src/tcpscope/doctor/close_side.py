@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import code_for, command, config, sysctl
+from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group, holders_of
-from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, size, span
+from tcpscope.doctor.wording import address, count, example, listing, many, percent, size, span
 from tcpscope.model.finding import Finding, Remedy, Severity
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
@@ -455,9 +455,7 @@ def _unanswered_fin(look: Look, sockets: Sequence[Socket], id: str) -> Finding:
         f"{many(len(sockets), 'FIN')} to {listing(remotes)} {'is' if len(sockets) == 1 else 'are'} not acknowledged",
         explanation,
         (
-            command(
-                f"tcpscope reach {end(sockets[0].remote.address, sockets[0].remote.port)}   shows where the path ends"
-            ),
+            trace_path(sockets[0].remote),
             sysctl(look, "net.ipv4.tcp_orphan_retries", "3", "gives up after 7 s on busy edges; never 1, that is 1.9 s")
             if id == "fin-wait1-stuck"
             else sysctl(look, last_ack_line, "120", "a firewall must not forget before the kernels do (107 s)"),
@@ -481,7 +479,7 @@ def closing(look: Look) -> Iterator[Finding]:
         f"Both ends of {many(len(seen), 'connection')} closed at the same time, and an ACK is missing",
         "The FINs crossed (RFC 9293 §3.6, figure 13). CLOSING waits only for the acknowledgement of our own FIN and "
         "normally lasts one round trip; it ends in TIME_WAIT, or after about 107 s.",
-        (command(f"tcpscope reach {end(seen[0].remote.address, seen[0].remote.port)}"),),
+        (trace_path(seen[0].remote),),
         seen,
     )
 

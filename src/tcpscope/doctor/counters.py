@@ -89,7 +89,7 @@ def _lossy(look: Look, repeated: int, base: int, share: float, duplicates: int) 
         "Segments get lost between here and the peers. At high loss the share over-reads (measured: 5 % loss reads as 10 %, "
         "20 % as 36 %).",
         (
-            command("tcpscope reach HOST:PORT   loss and jitter per hop, over TCP"),
+            command("mtr -T -P PORT HOST   loss and jitter per hop, over TCP"),
             command("ethtool -S IF | grep -iE 'drop|err|miss'; ip -s -s link; cat /proc/net/softnet_stat"),
         ),
     )

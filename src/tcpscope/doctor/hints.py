@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tcpscope.doctor.look import Look
+from tcpscope.model.address import Endpoint
 from tcpscope.model.finding import Remedy
 from tcpscope.model.socket import Socket
 
@@ -188,6 +189,13 @@ def sysctl(look: Look, name: str, value: str, why: str = "") -> Remedy:
 def command(text: str) -> Remedy:
     """Return a command to type."""
     return Remedy("command", text)
+
+
+def trace_path(remote: Endpoint) -> Remedy:
+    """Return the command that shows how far segments to ``remote`` get, over TCP."""
+    return command(
+        f"mtr -T -P {remote.port} {remote.address}   (or traceroute -T -p {remote.port}) shows where the path ends"
+    )
 
 
 def config(text: str) -> Remedy:

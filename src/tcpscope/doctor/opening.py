@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.accepting import fill
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import code_for, command, config, sysctl
+from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, span
 from tcpscope.model.finding import Finding, Severity
@@ -77,7 +77,7 @@ def _vanishing(look: Look, sockets: Sequence[Socket], oldest: int, elsewhere: in
         f"connect() gives up after {_give_up(look)} s.",
         (
             *code_for(look, "connect-timeout", sockets),
-            command(f"tcpscope reach {where}   (or traceroute -T -p {remote.port}) shows how far SYNs get"),
+            trace_path(remote),
             sysctl(
                 look,
                 "net.ipv4.tcp_syn_retries",

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
 from tcpscope.doctor.close_side import persisting_ms
-from tcpscope.doctor.hints import code_for, command, config, sysctl
+from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group
-from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, size, span
+from tcpscope.doctor.wording import address, count, example, listing, many, percent, size, span
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
@@ -127,9 +127,7 @@ def _stall(look: Look, sockets: Sequence[Socket]) -> Finding:
         (
             *code_for(look, "send-timeout", sockets),
             sysctl(look, "net.ipv4.tcp_retries2", "8", "gives up after about 108 s (RFC 9293 asks for 100 s or more)"),
-            command(
-                f"tcpscope reach {end(sockets[0].remote.address, sockets[0].remote.port)}   shows where the path ends"
-            ),
+            trace_path(sockets[0].remote),
         ),
         sockets,
     )

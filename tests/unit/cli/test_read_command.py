@@ -50,6 +50,7 @@ def test_read_standard_input():
                           capture_output=True, check=False)  # fmt: skip
     assert done.returncode == 0
     assert b"990/nginx,991/nginx" in done.stdout
+    assert b"ending one of them frees nothing" in done.stdout
 
 
 @pytest.mark.parametrize(
