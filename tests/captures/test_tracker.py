@@ -115,3 +115,42 @@ def test_community_id_of_the_published_example(shared_folder):
 def test_final_states(shared_folder, name, client, server):
     (connection,) = analyse([shared_folder / "captures" / name]).connections
     assert (connection.client_state.name, connection.server_state.name) == (client, server)
+
+
+#: Where tshark counts otherwise: (capture, stream, column) -> (tshark, tcpscope). The docs say why.
+TSHARK_DIFFERS = {
+    ("arkime-tcp_handshake_synthetic.pcap", "3", "retrans"): (1, 0),
+    ("arkime-tcp_handshake_synthetic.pcap", "15", "dupack"): (1, 0),
+    ("arkime-wireshark-retrans.pcap", "0", "retrans"): (47, 48),
+    ("arkime-wireshark-retrans.pcap", "0", "ooo"): (1, 0),
+    ("arkime-wireshark-retrans.pcap", "0", "zerowin"): (0, 4),
+    ("zeek-pppoe-over-qinq.pcap", "0", "retrans"): (23, 31),
+    ("zeek-pppoe-over-qinq.pcap", "0", "ooo"): (2, 0),
+    ("zeek-pppoe-over-qinq.pcap", "0", "dupack"): (13, 12),
+    ("zeek-pppoe-over-qinq.pcap", "0", "bytesB"): (11105, 11141),
+}
+
+
+def test_counts_of_tshark_agree_or_differ_as_written(shared_folder):
+    with (shared_folder / "captures" / "ORACLE.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    differing = {}
+    compared = 0
+    for name in sorted({row["file"] for row in rows}):
+        streams = [row for row in rows if row["file"] == name]
+        connections = list(analyse([shared_folder / "captures" / name]).connections)
+        assert len(connections) == len(streams), name
+        for row, c in zip(streams, connections, strict=True):
+            is_flipped = f"{c.client.address}:{c.client.port}" != row["A"]
+            a, b = (c.to_client, c.to_server) if is_flipped else (c.to_server, c.to_client)
+            ours = {
+                "pktsA": a.packets, "pktsB": b.packets, "bytesA": a.text_bytes, "bytesB": b.text_bytes,
+                "rst": c.resets, "retrans": c.retransmissions, "ooo": c.out_of_order, "zerowin": c.zero_windows,
+                "dupack": a.duplicate_acks + b.duplicate_acks, "keepalive": a.keepalives + b.keepalives,
+            }  # fmt: skip
+            for column, count in ours.items():
+                compared += 1
+                if int(row[column]) != count:
+                    differing[name, row["stream"], column] = (int(row[column]), count)
+    assert differing == TSHARK_DIFFERS
+    assert compared >= 320
