@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from tcpscope.live.witness import Entries
+
 _EXAMPLES = """\
 examples:
   tcpscope doctor                           this host, two looks 2 s apart
@@ -186,14 +188,18 @@ def _read_config(path: str) -> dict[str, object]:
 
 def _look_at_host(options: argparse.Namespace, thresholds: Thresholds) -> list[Look]:
     from tcpscope.live.snapshot import take_snapshot
+    from tcpscope.live.witness import with_exact_ages
 
     places = _places(options.netns)
     earlier = {}
+    entries: Entries = {}
     if not options.once:
         # Why: the first look needs no owners; who holds a socket is asked when it is reported.
         earlier = {place: take_snapshot(netns=place, owners=False, defer=True) for place in places}
-        _wait(options.interval)
+        entries = _wait(options.interval, is_witnessed=places == [None] and isinstance(earlier[None].sockets, list))
     snapshots = {place: take_snapshot(netns=place) for place in places}
+    if entries:
+        snapshots = {place: with_exact_ages(snapshot, entries) for place, snapshot in snapshots.items()}
     first = next(iter(snapshots.values()))
     history = _history(first, options)
     looks = []
@@ -222,18 +228,28 @@ def _places(wanted: Sequence[str]) -> list[str | None]:
     return [None, *(one.path for one in found[1:])]
 
 
-def _wait(seconds: float) -> None:
+def _wait(seconds: float, *, is_witnessed: bool) -> Entries:
+    """Wait for the second look; unless there is a crowd, note which sockets enter their state meanwhile."""
     import time
 
-    if not sys.stderr.isatty():
+    from tcpscope.live.witness import watch_entries
+
+    shows = sys.stderr.isatty()
+
+    def tell(left: float) -> None:
+        if shows:
+            sys.stderr.write(f"\rlooking again in {left:.0f} s ")
+            sys.stderr.flush()
+
+    if is_witnessed:
+        entries = watch_entries(seconds, tell)
+    else:
+        tell(seconds)
         time.sleep(seconds)
-        return
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        sys.stderr.write(f"\rlooking again in {left:.0f} s ")
-        sys.stderr.flush()
-        time.sleep(min(left, 0.5))
-    sys.stderr.write("\r\033[K")
+        entries = {}
+    if shows:
+        sys.stderr.write("\r\033[K")
+    return entries
 
 
 def _history(snapshot: Snapshot, options: argparse.Namespace) -> History:

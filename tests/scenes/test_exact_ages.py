@@ -1,0 +1,48 @@
+"""The doctor's wait between two looks: what enters its state meanwhile has an exact age."""
+
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tcpscope.kernel.namespace import NetworkNamespace
+from tcpscope.live.snapshot import take_snapshot
+from tcpscope.live.witness import watch_entries, with_exact_ages
+from tcpscope.model.state import State
+
+pytestmark = pytest.mark.root
+
+
+def test_close_wait_that_begins_while_waiting_has_an_exact_age():
+    namespace = NetworkNamespace.create()
+    with namespace.entered():
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        listener = socket.create_server(("127.0.0.1", 9000))
+        clients = [socket.create_connection(("127.0.0.1", 9000)) for _ in range(2)]
+        servers = [listener.accept()[0] for _ in clients]
+        clients[0].close()  # before anybody watches
+        closer = threading.Timer(0.4, clients[1].close)
+        closer.start()
+        entries = watch_entries(1.2, lambda left: None)
+        snapshot = with_exact_ages(take_snapshot(), entries)
+        ages = {one.remote.port: one.age for one in snapshot.sockets if one.state == State.CLOSE_WAIT}
+        ports = [server.getpeername()[1] for server in servers]
+    closer.join()
+    for one in (listener, *servers):
+        one.close()
+    namespace.close()
+    assert ages[ports[0]].known != "exact"
+    assert ages[ports[1]].known == "exact"
+    assert 300 <= ages[ports[1]].ms <= 5000
+
+
+def test_nothing_is_claimed_without_the_kernel_s_tracepoints(monkeypatch):
+    monkeypatch.setattr("tcpscope.live.witness._open_feed", lambda: None)
+    ticks = []
+    started = time.monotonic()
+    assert watch_entries(0.1, ticks.append) == {}
+    assert time.monotonic() - started >= 0.1 and ticks
+    snapshot = take_snapshot(detail=False, owners=False)
+    assert with_exact_ages(snapshot, {}) is snapshot
