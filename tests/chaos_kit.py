@@ -162,6 +162,9 @@ class Chaos:
             return
         scale = 0 if segment.flags & 2 else self.tcb.rcv_wscale
         edge = (segment.ack + (segment.wnd << scale)) & MASK
+        if self.tcb.state in (State.TIME_WAIT, State.LISTEN, State.CLOSED):
+            self.edge = None  # the next incarnation may use the same numbers after all
+            return
         incarnation = (self.tcb.irs, self.tcb.iss)
         if self.edge is not None and self.edge[:2] == incarnation:
             assert (edge - self.edge[2]) & MASK < HALF, "the receive edge moved left"

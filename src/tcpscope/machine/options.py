@@ -139,3 +139,4 @@ def start_congestion(tcb: Tcb, syn_was_repeated: bool) -> None:
     """Set the initial window (RFC 6928); a lost SYN is a warning (RFC 5681 §3.1: one segment)."""
     segments = 1 if syn_was_repeated else tcb.initial_cwnd_segments
     tcb.congestion = tcb.new_congestion(segments)
+    tcb.recovery.undo = None  # the window of a lost SYN knew nothing of the peer's segment size
