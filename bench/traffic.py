@@ -6,7 +6,6 @@ reset, 2 % stay half closed; about 1 % of data is sent twice. ``flood`` writes S
 
 from __future__ import annotations
 
-import os
 import struct
 
 import numba
@@ -200,10 +199,3 @@ def _write_syns(room: Rows, sources: Rows, ports: Rows, times: Rows) -> None:
         room[ip + 32] = 0x50
         room[ip + 33] = SYN
         _big(room, ip + 34, 1024, 2)
-
-
-def temporary(name: str) -> str:
-    """Name a capture for one run, under the temporary folder."""
-    import tempfile
-
-    return os.path.join(tempfile.gettempdir(), f"tcpscope-bench-{os.getpid()}-{name}.pcap")
