@@ -39,7 +39,7 @@ class PacketFilter:
         handle = self._library.pcap_open_dead(_DLT.get(link_type, link_type), _SNAPLEN)
         try:
             failed = self._library.pcap_compile(
-                handle, ctypes.byref(self._program), expression.encode(), 1, _NETMASK_UNKNOWN
+                handle, ctypes.byref(self._program), expression.encode(errors="surrogateescape"), 1, _NETMASK_UNKNOWN
             )
             if failed:
                 reason = self._library.pcap_geterr(handle).decode(errors="replace").strip()

@@ -58,7 +58,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("-y", "--yes", action="store_true", help="do not ask")
     add("--json", action="store_true", help="one JSON object; needs --yes or --dry-run")
     add("--netns", metavar="NAME", help="another network namespace (name, path or pid:N)")
-    add("--names", default="netstat", help="spelling of states (default netstat)")
+    add("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
     add("--color", choices=("auto", "always", "never"), default="auto", help="default auto: on a terminal")
     arguments = parser.parse_args(argv)
     if not arguments.filter:

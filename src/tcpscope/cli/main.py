@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: list[str]) -> int:
     """Run one command line; return its exit code (0 done, 1 failed, 2 usage, 4 not permitted, 130 interrupted)."""
     try:
-        return _dispatch(argv)
+        return _run(argv)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -43,6 +43,17 @@ def main(argv: list[str]) -> int:
 def entry() -> int:
     """Run the console script ``tcpscope``."""
     return main(sys.argv[1:])
+
+
+def _run(argv: list[str]) -> int:
+    """Why flush here: what cannot be written (full disk, closed pipe) is told by us, not by the interpreter's end."""
+    try:
+        code = _dispatch(argv)
+    except SystemExit:  # argparse printed its help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return code
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -59,7 +70,6 @@ def _dispatch(argv: list[str]) -> int:
         return _unknown(name)
     module = __import__(f"tcpscope.cli.{COMMANDS[name][0]}", fromlist=["run"])
     code: int = module.run(arguments)
-    sys.stdout.flush()
     return code
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tcpscope.kernel.counters import read_counters, read_limits
+from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.record import NamedTuple
 
 #: Title as sar prints it -> gauge of ``/proc/net/sockstat``.
@@ -68,8 +69,12 @@ class Interval(NamedTuple):
 
 
 def read_now() -> Reading:
-    """Read counters and gauges of the calling thread's namespace."""
-    return Reading(time.monotonic_ns(), time.time_ns(), read_counters(), read_limits())
+    """Read counters and gauges of the calling thread's namespace. Raises ``TcpscopeError`` when there are none."""
+    counters = read_counters()
+    if "Tcp.InSegs" not in counters:
+        # Why: without counters every rate would be 0.00, and none of them measured
+        raise TcpscopeError("no TCP counters in /proc/net/snmp: /proc is not mounted or cannot be read")
+    return Reading(time.monotonic_ns(), time.time_ns(), counters, read_limits())
 
 
 def compare(before: Reading, after: Reading, wanted: Sequence[str]) -> Interval:

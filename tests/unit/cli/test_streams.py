@@ -28,6 +28,29 @@ def test_full_disk_is_one_line():
     assert "No space left" in done.stderr
 
 
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["list", "--help"]])
+def test_help_to_a_full_disk_is_one_line(argv):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        done = run(*argv, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_filter_that_is_no_utf8_is_a_usage_error():
+    done = run("capture", b"\xff\xfe", stdout=subprocess.DEVNULL)
+    if "libpcap" in done.stderr and "not installed" in done.stderr:
+        pytest.skip("needs libpcap")
+    assert done.returncode == 2, done.stderr
+    assert "internal error" not in done.stderr
+
+
+def test_unknown_spelling_is_a_usage_error_even_when_nothing_matches():
+    done = run("kill", "--dry-run", "--names", "klingon", "dport = :1", stdout=subprocess.DEVNULL)
+    assert done.returncode == 2, done.stderr
+
+
 @pytest.mark.parametrize("argv", [["list", "-tan"], ["list", "-tan", "--json"], ["states"], ["--json"]])
 def test_closed_stdout_is_no_error(argv):
     done = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *TCPSCOPE, *argv], stderr=subprocess.PIPE, timeout=60)

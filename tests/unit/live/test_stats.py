@@ -6,6 +6,7 @@ import pytest
 
 from tcpscope.explain.counters import COUNTERS
 from tcpscope.live.stats import ETCP, SOCK, TCP, Reading, compare, follow_intervals, read_now
+from tcpscope.model.errors import TcpscopeError
 from tcpscope.views.counters import render_block, render_growth
 
 
@@ -91,3 +92,9 @@ def test_growth_is_cut_to_the_width_and_whole_in_a_pipe():
     assert render_growth(rows) == "  TcpExt.TW      1.00/s        +3  Time-wait sockets begun.\n"
     assert len(render_growth(rows, 45).splitlines()[0]) == 45
     assert render_growth([]) == ""
+
+
+def test_no_counters_are_told_not_shown_as_zero(monkeypatch):
+    monkeypatch.setattr("tcpscope.live.stats.read_counters", dict)
+    with pytest.raises(TcpscopeError, match="/proc/net/snmp"):
+        read_now()

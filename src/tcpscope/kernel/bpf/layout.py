@@ -104,6 +104,9 @@ def _kernel_key(btf_path: str) -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             boot = file.read().strip()
+    except OSError as error:
+        raise Unsupported(f"cannot read {error.filename} ({error.strerror})") from None
+    try:
         size = os.stat(btf_path).st_size
     except OSError as error:
         raise Unsupported(f"no BTF at {btf_path} ({error.strerror}): the kernel lacks CONFIG_DEBUG_INFO_BTF") from None
