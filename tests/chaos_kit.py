@@ -155,6 +155,8 @@ class Chaos:
         after = self.connection.next_deadline()
         assert after is None or after > self.now_ns, "after polling nothing is due"
         check_invariants(self.tcb)
+        if self.tcb.state in (State.TIME_WAIT, State.LISTEN, State.CLOSED):
+            self.edge = None  # the next incarnation may use the same numbers
 
     def check(self, segment: Segment) -> None:
         """The right edge that was told to the peer never moves left (SHLD-14)."""
@@ -162,9 +164,6 @@ class Chaos:
             return
         scale = 0 if segment.flags & 2 else self.tcb.rcv_wscale
         edge = (segment.ack + (segment.wnd << scale)) & MASK
-        if self.tcb.state in (State.TIME_WAIT, State.LISTEN, State.CLOSED):
-            self.edge = None  # the next incarnation may use the same numbers after all
-            return
         incarnation = (self.tcb.irs, self.tcb.iss)
         if self.edge is not None and self.edge[:2] == incarnation:
             assert (edge - self.edge[2]) & MASK < HALF, "the receive edge moved left"

@@ -40,6 +40,13 @@ def test_random_segments_calls_and_timers_keep_the_invariants(part):
         print(f"{EPISODES // PARTS * STEPS} random steps")
 
 
+@pytest.mark.parametrize("seed", [7004, 17157, 19722, 31125, 40334])
+def test_random_inputs_that_once_broke_an_invariant(seed):
+    chaos = Chaos(Random(seed))
+    for _ in range(STEPS):
+        chaos.step()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**64))
 def test_random_segments_calls_and_timers_found_by_hypothesis(seed):

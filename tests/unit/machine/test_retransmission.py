@@ -137,14 +137,6 @@ def test_lost_syn_starts_with_one_segment():
     assert len(bench.call("send", bytes(60_000))) == 1  # RFC 5681 §3.1
 
 
-def test_spurious_repetition_of_syn_does_not_bring_a_larger_window_back():
-    bench = Bench(RFC).syn_sent()
-    bench.wait(2 * SECOND)
-    early = Options(mss=60, timestamp=(9, bench.tcb.ts_offset_ms + 10_000))  # answers the first SYN
-    bench.got(SYN | ACK, options=early)
-    assert bench.tcb.congestion.cwnd_bytes <= 2 * bench.tcb.mss_bytes
-
-
 @pytest.mark.rfc("MUST-19")
 def test_timeout_begins_again_with_one_segment():
     bench = loaded()
