@@ -263,8 +263,8 @@ def fin_wait_2_orphans(look: Look) -> Iterator[Finding]:
 
 
 def is_orphan_fin_wait_2(socket: Socket) -> bool:
-    """Whether the program has closed it: a mini-socket, or (in a dump) a time-wait timer or no owner."""
-    return socket.kind == "mini" or (socket.timer is not None and socket.timer.kind == "timewait")
+    """Whether the program has closed it: the kernel says so, or (in a dump) a time-wait timer."""
+    return socket.kind == "mini" or socket.is_orphan or (socket.timer is not None and socket.timer.kind == "timewait")
 
 
 def _orphan_pile(look: Look, sockets: Sequence[Socket], scope: str, severity: Severity) -> Finding:
@@ -300,9 +300,7 @@ def _orphan_pile(look: Look, sockets: Sequence[Socket], scope: str, severity: Se
 
 def fin_wait_2_half_closed(look: Look) -> Iterator[Finding]:
     """F04 fin-wait2-half-closed-forever: shutdown(SHUT_WR) without an end."""
-    held = [
-        socket for socket in look.states[State.FIN_WAIT_2] if not is_orphan_fin_wait_2(socket) and not socket.is_orphan
-    ]
+    held = [socket for socket in look.states[State.FIN_WAIT_2] if not is_orphan_fin_wait_2(socket)]
     for key, sockets in group(held, lambda socket: _holder_or_port(look, socket)).items():
         old, _ = look.older_than(sockets, look.limit_of("fin-wait2-half-closed-forever.age_s"))
         idle = [socket for socket in old if not _still_receives(look, socket)]

@@ -159,13 +159,9 @@ class Socket(NamedTuple):
 
     @property
     def is_orphan(self) -> bool:
-        """Whether its program has closed it and the kernel finishes alone."""
-        return (
-            not self.inode
-            and not self.owners
-            and self.proto == "tcp"
-            and (
-                self.state in (State.FIN_WAIT_1, State.LAST_ACK, State.CLOSING)
-                or (self.state == State.FIN_WAIT_2 and self.kind == "mini")
-            )
-        )
+        """Whether its program has closed it and the kernel finishes alone.
+
+        Linux keeps most orphans in FIN-WAIT-2 as mini-sockets, some (a long ``TCP_LINGER2``) as full ones.
+        """
+        closing = (State.FIN_WAIT_1, State.FIN_WAIT_2, State.LAST_ACK, State.CLOSING)
+        return not self.inode and not self.owners and self.proto == "tcp" and self.state in closing

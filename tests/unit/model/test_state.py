@@ -36,3 +36,17 @@ def test_kernel_extra_numbers_do_not_leak():
     assert State.from_kernel(13) is State.CLOSED
     with pytest.raises(ValueError):
         State.from_kernel(14)
+
+
+def test_orphans_are_what_the_kernel_finishes_alone():
+    from tcpscope.model.address import Endpoint
+    from tcpscope.model.socket import Owner, Socket
+
+    here, there = Endpoint("10.0.0.1", 80), Endpoint("10.0.0.2", 4000)
+    for state in State:
+        socket = Socket("tcp", state, here, there)
+        closing = state in (State.FIN_WAIT_1, State.FIN_WAIT_2, State.LAST_ACK, State.CLOSING)
+        assert socket.is_orphan is closing
+        assert not socket._replace(inode=7).is_orphan
+        assert not socket._replace(inode=-1).is_orphan  # the source does not tell
+        assert not socket._replace(owners=(Owner(1, "x"),)).is_orphan
