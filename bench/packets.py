@@ -82,6 +82,8 @@ def run() -> None:
     """Run the benchmark."""
     import tempfile
 
+    sys.path.insert(0, _source())
+
     packets = int(os.environ.get("BENCH_PACKETS", "5000000"))
     # Why in processes of their own: a child's peak memory starts at its parent's.
     _run_aside("from tcpscope.packets.compiled import prepare; prepare()")
