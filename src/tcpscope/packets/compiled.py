@@ -87,20 +87,20 @@ class CompiledEngine:
             self.ledger.widen(int(columns[3].min()), int(columns[3].max()))
 
     def _make_room(self) -> None:
-        """Double what is nearly full. Why resize in place: the kernel moves pages, nothing is copied or held twice."""
+        """Enlarge by half what is nearly full. Why resize in place: the kernel moves pages, nothing is held twice."""
         m = self._m
         if m[FLOWS] + 2 >= len(self._flows) >= FOLD_FLOWS:
             self._fold()
         if m[FLOWS] + 2 >= len(self._flows):
-            rows = len(self._flows) * 2
+            rows = len(self._flows) * 3 // 2
             for table in (self._flows, self._quads, self._keys):
                 table.resize((rows, table.shape[1]), refcheck=False)
-            self._slots = self._np.zeros(rows * 2, self._np.int32)
+            self._slots = self._np.zeros(1 << (2 * rows - 1).bit_length(), self._np.int32)
             self._rehash(self._flows, self._keys, self._slots, int(m[FLOWS]))
         if m[step.EXTRAS] + 2 >= len(self._extras):
             self._extras.resize((len(self._extras) * 2, step.EXTRA_WORDS), refcheck=False)
         if (m[step.ROWS] + 2 * ROOM_ROWS) * step.LOG_WORDS >= len(self._log):
-            self._log.resize(len(self._log) * 2, refcheck=False)
+            self._log.resize(len(self._log) // step.LOG_WORDS * 3 // 2 * step.LOG_WORDS, refcheck=False)
 
     def _fold(self) -> None:
         """Turn old unanswered SYNs into counts per server when they are most of what is held: a flood.
