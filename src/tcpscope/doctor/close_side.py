@@ -273,7 +273,7 @@ def _orphan_pile(look: Look, sockets: Sequence[Socket], scope: str, severity: Se
     timeout = look.setting("net.ipv4.tcp_fin_timeout", 60)
     case.witness(
         0.2,
-        f"each is forgotten after {timeout} s (tcp_fin_timeout), so {count(len(sockets) / max(1, timeout))} per second arrive here",
+        f"each is forgotten after {timeout} s (tcp_fin_timeout), so these came within the last {timeout} s",
     )
     paired = [(socket, one) for socket in sockets[:200] if (one := look.other_end(socket)) is not None]
     waiting = [one for _, one in paired if one.state == State.CLOSE_WAIT]

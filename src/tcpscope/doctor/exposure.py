@@ -20,11 +20,15 @@ from tcpscope.model.socket import Socket
 
 
 class Service(NamedTuple):
-    """A sensitive port: ``is_open`` when the service asks for no password by default; ``bind`` is how to bind it."""
+    """A sensitive port: ``is_open`` when the service asks for no password by default; ``bind`` is how to bind it.
+
+    ``programs``: how the names of its processes begin; an owner of another name is most likely another service.
+    """
 
     name: str
     is_open: bool = False
     bind: str = ""
+    programs: tuple[str, ...] = ()
 
 
 # fmt: off
@@ -32,18 +36,18 @@ SENSITIVE: dict[int, Service] = {
     22: Service("SSH"), 23: Service("telnet", True, "use SSH"), 111: Service("rpcbind"),
     135: Service("MS RPC"), 136: Service("NetBIOS"), 137: Service("NetBIOS"), 138: Service("NetBIOS"), 139: Service("SMB"), 445: Service("SMB"),
     1433: Service("MS SQL"), 1521: Service("Oracle"), 2049: Service("NFS"),
-    2375: Service("Docker API", True, "dockerd -H unix:// only, or TLS on 2376"), 2376: Service("Docker API (TLS)"),
-    2379: Service("etcd", True, "--listen-client-urls https://127.0.0.1:2379 with client certificates"),
+    2375: Service("Docker API", True, "dockerd -H unix:// only, or TLS on 2376", ("dockerd",)), 2376: Service("Docker API (TLS)"),
+    2379: Service("etcd", True, "--listen-client-urls https://127.0.0.1:2379 with client certificates", ("etcd",)),
     3306: Service("MySQL", False, "bind_address = 127.0.0.1"), 3389: Service("RDP"),
-    5432: Service("PostgreSQL", False, "listen_addresses = 'localhost'"), 5601: Service("Kibana", True, "server.host: localhost"),
-    5900: Service("VNC"), 6379: Service("Redis", True, "bind 127.0.0.1 -::1 and protected-mode yes, or requirepass"),
-    8086: Service("InfluxDB", True), 9000: Service("PHP-FPM or ClickHouse", True, "listen = /run/php-fpm.sock"),
-    9200: Service("Elasticsearch", True, "network.host: _local_"), 9300: Service("Elasticsearch transport", True, "network.host: _local_"),
-    10250: Service("kubelet"), 11211: Service("memcached", True, "-l 127.0.0.1"), 15672: Service("RabbitMQ management"),
-    27017: Service("MongoDB", True, "net.bindIp: 127.0.0.1"),
-    5005: Service("Java debugger (JDWP)", True, "address=127.0.0.1:5005"), 5678: Service("Python debugger (debugpy)", True, "--listen 127.0.0.1:5678"),
-    9229: Service("Node inspector", True, "--inspect=127.0.0.1:9229"), 6006: Service("TensorBoard", True, "--bind_all off"),
-    8888: Service("Jupyter", True, "--ip=127.0.0.1"),
+    5432: Service("PostgreSQL", False, "listen_addresses = 'localhost'"), 5601: Service("Kibana", True, "server.host: localhost", ("kibana", "node")),
+    5900: Service("VNC"), 6379: Service("Redis", True, "bind 127.0.0.1 -::1 and protected-mode yes, or requirepass", ("redis", "valkey", "keydb")),
+    8086: Service("InfluxDB", True, programs=("influx",)), 9000: Service("PHP-FPM or ClickHouse", True, "listen = /run/php-fpm.sock", ("php", "clickhouse")),
+    9200: Service("Elasticsearch", True, "network.host: _local_", ("java", "elastic")), 9300: Service("Elasticsearch transport", True, "network.host: _local_", ("java", "elastic")),
+    10250: Service("kubelet"), 11211: Service("memcached", True, "-l 127.0.0.1", ("memcached",)), 15672: Service("RabbitMQ management"),
+    27017: Service("MongoDB", True, "net.bindIp: 127.0.0.1", ("mongo",)),
+    5005: Service("Java debugger (JDWP)", True, "address=127.0.0.1:5005", ("java",)), 5678: Service("Python debugger (debugpy)", True, "--listen 127.0.0.1:5678", ("python", "debugpy")),
+    9229: Service("Node inspector", True, "--inspect=127.0.0.1:9229", ("node",)), 6006: Service("TensorBoard", True, "--bind_all off", ("tensorboard", "python")),
+    8888: Service("Jupyter", True, "--ip=127.0.0.1", ("jupyter", "python")),
 }
 # fmt: on
 _SHELLS = frozenset(
@@ -63,6 +67,8 @@ _SHELLS = frozenset(
         "socat",
     )
 )
+#: They hold ports for programs in containers, whose names they hide.
+_PROXIES = ("docker-proxy", "rootlessport", "conmon", "systemd", "kube-proxy")
 _HIDING = ("/tmp/", "/dev/shm/", "/var/tmp/", "/memfd:", "memfd:")
 
 
@@ -112,26 +118,38 @@ def exposed(look: Look) -> Iterator[Finding]:
             0.6,
             f"{look.whose(listeners[0])} listens on {listing(str(one.local) for one in listeners)} ({', '.join(served)})",
         )
+        other = _other_program(look, listeners[0], service)
+        is_open = service.is_open and not other
         case.witness(
-            0.4 if service.is_open else 0.2,
-            f"port {port} is {service.name}'s" + (", which asks for no password by default" if service.is_open else ""),
+            0.4 if is_open else 0.2,
+            f"port {port} is usually {service.name}'s"
+            + (", which asks for no password by default" if service.is_open else ""),
         )
+        if other:
+            case.doubt(0.2, f"{other} is no program of {service.name}: the port may serve something else")
         _weigh_firewall(look, case, served)
         protected = _is_filtered(look, served)
         if protected:
             continue
         yield case.close(
-            Severity.HIGH if service.is_open else Severity.MEDIUM,
-            f"{service.name} (port {port}) listens to the world",
+            Severity.HIGH if is_open else Severity.MEDIUM,
+            f"{other or service.name} (port {port}) listens to the world",
             "It is bound to every address (or a global one). That does not yet mean that anybody can reach it: a firewall "
             "or cloud rules before this host are not visible from here.",
-            _bind_remedies(look, port, service),
+            _bind_remedies(look, port, Service(other) if other else service),
             listeners,
         )
 
 
 def _program(look: Look, socket: Socket) -> str:
     return socket.owners[0].name if socket.owners else ""
+
+
+def _other_program(look: Look, socket: Socket, service: Service) -> str:
+    """Return the owner's name when it is known and is none of the service's programs."""
+    name = _program(look, socket)
+    is_known = bool(name and service.programs) and not name.startswith(_PROXIES)
+    return name if is_known and not name.startswith(service.programs) else ""
 
 
 def _bind_remedies(look: Look, port: int, service: Service) -> tuple[Remedy, ...]:

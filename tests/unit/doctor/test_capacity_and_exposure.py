@@ -122,6 +122,16 @@ def test_redis_on_every_address_is_high_and_on_loopback_nothing():
     assert found("exposed-listener", snap(listener(5432, "8.8.4.4")))[0].severity == Severity.MEDIUM
 
 
+def test_another_program_on_a_sensitive_port_is_named_and_not_high():
+    (finding,) = found("exposed-listener", snap(listener(9000, "0.0.0.0", who=(8, "python3"))))
+    assert finding.severity == Severity.MEDIUM
+    assert "PHP" not in finding.title
+    assert not any("php-fpm" in remedy.text for remedy in finding.remedies)
+    for name in ("php-fpm8.2", "docker-proxy"):
+        (finding,) = found("exposed-listener", snap(listener(9000, "0.0.0.0", who=(8, name))))
+        assert finding.severity == Severity.HIGH
+
+
 def test_sshd_on_every_address_is_meant_so():
     assert not found("exposed-listener", snap(listener(22, who=(9, "sshd"))))
     assert found("exposed-listener", snap(listener(22, who=(9, "nc"))))
