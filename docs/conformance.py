@@ -43,7 +43,6 @@ NOT_SHOWN = {
     "MAY-11": "permission not used: the IP record route option is not sent",
     "MAY-14": "permission not used: there is no FLUSH call; abort() drops what is queued",
     "MAY-17": "permission not used: the reader is not told of PSH, as with sockets",
-    "MAY-18": "shown by the tests of congestion control once they carry the marker",
 }
 
 

@@ -49,13 +49,22 @@ _M = 0xFFFFFFFF
 _HALF = 0x80000000
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 
-_CLOSED, _LISTEN, _SYN_SENT, _SYN_RECEIVED = 7, 10, 2, 3
-_FIN_WAIT_1, _TIME_WAIT, _CLOSE_WAIT, _LAST_ACK, _CLOSING = 4, 6, 8, 9, 11
+# Why plain integers: a compiler takes them for constants, and words would be looked up again and again.
+_CLOSED, _LISTEN, _SYN_SENT, _SYN_RECEIVED, _FIN_WAIT_1, _TIME_WAIT, _CLOSE_WAIT, _LAST_ACK, _CLOSING = map(
+    int,
+    (
+        State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED, State.FIN_WAIT_1, State.TIME_WAIT,
+        State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING,
+    ),
+)  # fmt: skip
 
-# Why: plain integers plus one, so that an empty place is 0; a test compares them with the words they stand for.
-E_SYN, E_SYN_ACK, E_ACK_OF_SYN, E_ACK, E_TEXT, E_ACK_OF_FIN, E_FIN, E_FIN_ACK_OF_FIN = 8, 9, 10, 11, 12, 13, 14, 15
-E_RST, E_RST_IN_WINDOW, E_RST_UNACCEPTABLE, E_SYN_IN_SYNCHRONIZED = 16, 17, 18, 19
-E_ACK_UNACCEPTABLE, E_ACK_MISSING, E_SEGMENT_UNACCEPTABLE, E_SEGMENT_IRRELEVANT = 22, 23, 24, 25
+# one more than the event, so that an empty place is 0
+E_SYN, E_SYN_ACK, E_ACK_OF_SYN, E_ACK = Event.SYN + 1, Event.SYN_ACK + 1, Event.ACK_OF_SYN + 1, Event.ACK + 1
+E_TEXT, E_ACK_OF_FIN, E_FIN = Event.TEXT + 1, Event.ACK_OF_FIN + 1, Event.FIN + 1
+E_FIN_ACK_OF_FIN, E_RST, E_RST_IN_WINDOW = Event.FIN_ACK_OF_FIN + 1, Event.RST + 1, Event.RST_IN_WINDOW + 1
+E_RST_UNACCEPTABLE, E_SYN_IN_SYNCHRONIZED = Event.RST_UNACCEPTABLE + 1, Event.SYN_IN_SYNCHRONIZED + 1
+E_ACK_UNACCEPTABLE, E_ACK_MISSING = Event.ACK_UNACCEPTABLE + 1, Event.ACK_MISSING + 1
+E_SEGMENT_UNACCEPTABLE, E_SEGMENT_IRRELEVANT = Event.SEGMENT_UNACCEPTABLE + 1, Event.SEGMENT_IRRELEVANT + 1
 
 
 def unpack_events(code: int) -> tuple[Event, ...]:

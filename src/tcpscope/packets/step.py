@@ -14,7 +14,9 @@ stored signed: only differences modulo 2**32 are looked at.
 from __future__ import annotations
 
 from tcpscope.machine.compiled import classify_code
+from tcpscope.model.event import Event
 from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.model.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSequence, Sequence
@@ -58,14 +60,36 @@ OPENED_SHIFT, SCALE_SHIFT, LETTERS_SHIFT = 10, 12, 16
 FRESH, FAST_OPEN, SELF, PENDING_SYN_0, PENDING_SYN_1, FLIPPED, IS_IPV6 = 1, 2, 4, 8, 16, 32, 64
 CLIENT_SHIFT = 8  #: 0 unknown, 1 end 0, 2 end 1
 
-S_ESTABLISHED, S_SYN_SENT, S_SYN_RECEIVED, S_FIN_WAIT_1, S_FIN_WAIT_2, S_TIME_WAIT = 1, 2, 3, 4, 5, 6
-S_CLOSED, S_CLOSE_WAIT, S_LAST_ACK, S_LISTEN, S_CLOSING = 7, 8, 9, 10, 11
-V_OPEN_ACTIVE, V_CLOSE, V_ABORT, V_SYN, V_SYN_ACK, V_ACK_OF_SYN, V_ACK_OF_FIN, V_FIN, V_FIN_ACK_OF_FIN = (
-    1, 4, 5, 7, 8, 9, 12, 13, 14,
-)  # fmt: skip
-V_RST, V_RST_IN_WINDOW, V_RST_UNACCEPTABLE, V_SYN_REOPENS, V_ACK_UNACCEPTABLE, V_ACK_MISSING = 15, 16, 17, 19, 21, 22
-V_SEGMENT_UNACCEPTABLE, V_ICMP_HARD_ERROR = 23, 25
-EVENTS, STATES = 35, 12
+# plain integers: numba takes them for constants
+S_ESTABLISHED = int(State.ESTABLISHED)
+S_SYN_SENT = int(State.SYN_SENT)
+S_SYN_RECEIVED = int(State.SYN_RECEIVED)
+S_FIN_WAIT_1 = int(State.FIN_WAIT_1)
+S_FIN_WAIT_2 = int(State.FIN_WAIT_2)
+S_TIME_WAIT = int(State.TIME_WAIT)
+S_CLOSED = int(State.CLOSED)
+S_CLOSE_WAIT = int(State.CLOSE_WAIT)
+S_LAST_ACK = int(State.LAST_ACK)
+S_LISTEN = int(State.LISTEN)
+S_CLOSING = int(State.CLOSING)
+V_OPEN_ACTIVE = int(Event.OPEN_ACTIVE)
+V_CLOSE = int(Event.CLOSE)
+V_ABORT = int(Event.ABORT)
+V_SYN = int(Event.SYN)
+V_SYN_ACK = int(Event.SYN_ACK)
+V_ACK_OF_SYN = int(Event.ACK_OF_SYN)
+V_ACK_OF_FIN = int(Event.ACK_OF_FIN)
+V_FIN = int(Event.FIN)
+V_FIN_ACK_OF_FIN = int(Event.FIN_ACK_OF_FIN)
+V_RST = int(Event.RST)
+V_RST_IN_WINDOW = int(Event.RST_IN_WINDOW)
+V_RST_UNACCEPTABLE = int(Event.RST_UNACCEPTABLE)
+V_SYN_REOPENS = int(Event.SYN_REOPENS)
+V_ACK_UNACCEPTABLE = int(Event.ACK_UNACCEPTABLE)
+V_ACK_MISSING = int(Event.ACK_MISSING)
+V_SEGMENT_UNACCEPTABLE = int(Event.SEGMENT_UNACCEPTABLE)
+V_ICMP_HARD_ERROR = int(Event.ICMP_HARD_ERROR)
+EVENTS, STATES = len(Event), len(State) + 1
 UNKNOWN, PASSIVELY, ACTIVELY, REOPENED = 0, 1, 2, 3
 B_SEEN, B_INFERRED, B_ASSUMED, B_RETRACTED = 0, 1, 2, 3
 

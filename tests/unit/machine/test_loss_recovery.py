@@ -146,6 +146,7 @@ def test_acknowledgements_of_the_network_alone_do_not_grow_an_idle_window():
     server.receive_segment(Segment(client.tcb.snd_nxt, server.tcb.snd_nxt, ACK, 100), net.now_ns)
 
 
+@pytest.mark.rfc("MAY-18")
 def test_cubic_follows_its_curve():
     """RFC 9438 §4.2: back at W_max after K seconds, K = cbrt(W_max * (1 - beta) / C), slow there and fast beyond."""
     mss = 1000

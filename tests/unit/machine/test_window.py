@@ -1,7 +1,7 @@
 """Windows: offered, shut, shrunk and silly (RFC 9293 §3.8.6), Nagle and PUSH (§3.7.4, §3.9.1.2)."""
 
 import pytest
-from tests.endpoint_kit import IRS, MS, PLAIN, SECOND, Bench
+from tests.endpoint_kit import IRS, PLAIN, SECOND, Bench
 
 from tcpscope.machine.profile import LINUX, RFC
 from tcpscope.machine.sequence import add
@@ -263,4 +263,3 @@ def test_syn_offers_the_scale_the_buffer_needs():
     bench.connection.set_buffers(receive_bytes=6 << 20)
     (syn,) = bench.call("open")
     assert syn.flags == SYN and syn.wnd == 65535 and syn.options.window_scale == 7
-    assert MS
