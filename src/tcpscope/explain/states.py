@@ -121,7 +121,7 @@ def see_commands(state: State) -> tuple[str, ...]:
     if state is State.CLOSED:
         return ("tcpscope list -tanpB",)
     word = scene_of(state)
-    ss = "syn-recv" if state is State.SYN_RECEIVED else word
+    ss = {State.SYN_RECEIVED: "syn-recv", State.LISTEN: "listening"}.get(state, word)
     flag = "l" if state is State.LISTEN else "a"
     return (
         f"tcpscope list -t{flag}np state {word}",

@@ -64,7 +64,7 @@ TOOLS: tuple[Tool, ...] = (
         shows=("PID, user, descriptor number, NODE (the inode), addresses, state.",),
         hides=(
             "Sockets without a descriptor: TIME_WAIT, SYN_RECEIVED, orphans, connections not accepted.",
-            "Queues, timers.",
+            "Timers; queues only with -Tq.",
             "Other network namespaces: -i lists nothing there.",
         ),
         same=(

@@ -4,6 +4,8 @@ import contextlib
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -371,3 +373,18 @@ def test_every_setting_the_doctor_reads_or_recommends_is_explained():
     named = {name for source in folder.glob("*.py") for name in pattern.findall(source.read_text(encoding="utf-8"))}
     assert len(named) > 20
     assert {name for name in named if find_answer(f"sysctl {name}") is None} == set()
+
+
+def test_commands_of_every_state_page_are_understood_by_ss():
+    if shutil.which("ss") is None:
+        pytest.skip("needs ss")
+    for state in State:
+        for line in states.see_commands(state):
+            if line.startswith("ss "):
+                done = subprocess.run(line.split(), capture_output=True, text=True, timeout=30)
+                assert "wrong state name" not in done.stderr, line
+
+
+def test_first_figure_of_a_timer_is_what_linux_does():
+    figures = {clock.key: clock.figures[0].condition for clock in CLOCKS}
+    assert figures["2msl"].startswith("Linux")
