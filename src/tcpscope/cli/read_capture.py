@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tcpscope.model.captured import CapturedSegment
     from tcpscope.model.connection import Connection
+    from tcpscope.model.state import State
     from tcpscope.packets.analysis import Analysis
 
 _SCAN = 1000
@@ -315,12 +316,11 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
     for count, what in ((totals.not_tcp, "no TCP"), (totals.fragments, "IP fragments"), (totals.cut, "cut short")):
         if count:
             lines.append(f"not followed: {count} packets ({what})")
-    verdicts: dict[object, Counter[str]] = {}
+    verdicts: dict[tuple[State, State], Counter[str]] = {}
     for connection in analysis.connections[:_SCAN]:
         pair = (connection.client_state, connection.server_state)
         verdicts.setdefault(pair, Counter())[connection.verdict] += 1
-    usual = {pair: verdicts[pair].most_common(1)[0][0] for pair in totals.state_pairs if pair in verdicts}
-    lines += ["", "    count  client is   server is    verdict", *draw_pairs(totals.state_pairs, usual, names)]
+    lines += ["", "    count  client is   server is    verdict", *draw_pairs(totals.state_pairs, verdicts, names)]
     for finding in analysis.findings:
         lines.append(f"{finding.severity.name:<8} {finding.title}  [{finding.id}]")
     return lines

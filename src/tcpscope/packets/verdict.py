@@ -7,6 +7,7 @@ and not what a program meant; each verdict therefore says what would refute it.
 from __future__ import annotations
 
 from tcpscope.model.connection import Connection
+from tcpscope.model.event import Event
 from tcpscope.model.state import State
 
 CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
@@ -40,7 +41,27 @@ def _judge_finished(connection: Connection) -> tuple[str, str]:
         who = connection.closed_by or "one end"
         why = "with SO_LINGER 0, unread data, a crash, or because it no longer knew the connection"
         return f"the {who} reset the connection, {why}", "a time to live of the reset that differs from that end's"
+    cutter = _who_cut(connection)
+    if cutter:
+        first = connection.closed_by or "one end"
+        what = (
+            f"the {first} closed and then reset what was left: it no longer reads, or was killed"
+            if first == cutter
+            else f"the {first} closed, and the {cutter} reset the connection instead of closing it"
+        )
+        return what, f"a FIN of the {'server' if first == 'client' else 'client'} before the reset"
     return "closed in order: nobody owes a packet", "segments with the same ports before 2 MSL are over"
+
+
+def _who_cut(connection: Connection) -> str:
+    """Return the end whose reset came before both FINs had; empty when they had, or no reset came."""
+    for move in connection.transitions:
+        if move.after == CLOSED and move.before not in (LAST_ACK, CLOSING, TIME_WAIT):
+            if move.event == Event.ABORT:
+                return move.end
+            if move.event == Event.RST:
+                return "server" if move.end == "client" else "client"
+    return ""
 
 
 def _judge_open(owner: str, other: str, mine: State, theirs: State, connection: Connection) -> tuple[str, str] | None:

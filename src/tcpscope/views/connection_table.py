@@ -108,10 +108,16 @@ def render_connections(
 
 
 def draw_pairs(
-    pairs: Mapping[tuple[State, State], int], verdicts: Mapping[tuple[State, State], str], names: str
+    pairs: Mapping[tuple[State, State], int], verdicts: Mapping[tuple[State, State], Mapping[str, int]], names: str
 ) -> Iterator[str]:
-    """Draw how many connections ended in which pair of states, and what that means."""
+    """Draw how many connections ended in which pair of states, and what that means, one line for each verdict.
+
+    ``verdicts`` may count fewer connections than ``pairs``; then the most frequent one stands for all, and says so.
+    """
     spelled = DIALECTS[names]
     for (client, server), count in pairs.items():
-        verdict = verdicts.get((client, server), "")
-        yield f"{count:>9}  {spelled[client]:<11} {spelled[server]:<11}  {verdict}".rstrip()
+        seen = sorted(verdicts.get((client, server), {"": count}).items(), key=lambda item: -item[1])
+        if sum(number for _, number in seen) != count:
+            seen = [(seen[0][0] + (" (most of them)" if len(seen) > 1 else ""), count)]
+        for verdict, number in seen:
+            yield f"{number:>9}  {spelled[client]:<11} {spelled[server]:<11}  {verdict}".rstrip()

@@ -61,6 +61,17 @@ def test_closed_in_order_is_no_finding(tmp_path):
     assert (connection.conn_state, connection.closed_by, connection.handshake_ms) == ("SF", "server", 2.0)
 
 
+def test_fin_wait_2_reset_is_not_closed_in_order(tmp_path):
+    by_client = Talk().shake().say("a", FIN | ACK).say("b", ACK).say("a", RST | ACK)
+    by_server = Talk(1001).shake().say("a", FIN | ACK).say("b", ACK).say("b", RST | ACK)
+    at_the_end = Talk(1002).shake().say("a", FIN | ACK).say("b", FIN | ACK).say("a", RST | ACK)
+    analysis, _ = look(tmp_path, by_client, by_server, at_the_end)
+    cut, instead, after_both = (connection.verdict for connection in analysis.connections)
+    assert cut.startswith("the client closed and then reset")
+    assert instead.startswith("the client closed, and the server reset")
+    assert after_both.startswith("closed in order")
+
+
 def test_syn_sent_without_answer(tmp_path):
     analysis, ids = look(tmp_path, Talk().say("a", SYN).say("a", SYN, 0, 1000, 100).say("a", SYN, 0, 2000, 100))
     assert ids == {"syn-sent-blackhole"}
