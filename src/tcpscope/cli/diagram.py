@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from tcpscope.cli.flags import new_parser
+
 if TYPE_CHECKING:
     import argparse
 
@@ -28,13 +30,10 @@ def run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="tcpscope diagram",
-        description="Draw TCP's life cycle from the table: client's road solid, server's dashed, the rest thin.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES,
+    parser = new_parser(
+        "diagram",
+        "Draw TCP's life cycle from the table: client's road solid, server's dashed, the rest thin.",
+        EXAMPLES,
     )
     parser.add_argument("--format", choices=("svg", "mermaid"), help="default: by the file's name, svg otherwise")
     parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE (default: standard output)")

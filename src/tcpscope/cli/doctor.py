@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from tcpscope.cli.flags import new_parser
 from tcpscope.cli.list import is_coloured, write
 from tcpscope.doctor import CATALOGUE, TABLE, Diagnosis, Look, Thresholds, entry_of, examine
 from tcpscope.model.errors import UsageError
@@ -72,14 +73,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="tcpscope doctor",
-        description="Say what is wrong with the TCP connections of this host or of a dump, why, and what to do.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = new_parser(
+        "doctor",
+        "Say what is wrong with the TCP connections of this host or of a dump, why, and what to do.",
+        _EXAMPLES,
     )
     add = parser.add_argument
     add(

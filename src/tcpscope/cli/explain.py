@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from tcpscope.cli.flags import new_parser, number_between
+
 if TYPE_CHECKING:
     import argparse
 
@@ -60,14 +62,7 @@ def _refuse_lost_arrow(words: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="tcpscope explain",
-        description="Say what a thing of TCP is, why it is so, and what to do about it.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES,
-    )
+    parser = new_parser("explain", "Say what a thing of TCP is, why it is so, and what to do about it.", EXAMPLES)
     parser.add_argument("what", nargs="*", metavar="WHAT", help="what to explain; without it, a list of what can be")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument(
@@ -80,10 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _width(text: str) -> int:
-    value = int(text)
-    if value < 20:
-        raise ValueError
-    return value
+    return int(number_between(text, 20, 1e6, "a width from 20"))
 
 
 def find_answer(text: str) -> Answer:

@@ -157,6 +157,19 @@ def new_parser(command: str, description: str, epilog: str) -> argparse.Argument
     )
 
 
+def number_between(text: str, least: float, most: float, expected: str) -> float:
+    """Read a number for argparse; what is none, or outside, is answered with what was ``expected``."""
+    import argparse
+
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
+    return value
+
+
 def _parse_all(argv: list[str]) -> Options:
     argv = join_values(argv)
     _check_letters(argv)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from tcpscope.cli.filtering import read_selection
+from tcpscope.cli.flags import new_parser
 from tcpscope.cli.list import is_coloured, warn, write
 from tcpscope.live.killing import REMARK, Choice, Outcome, choose_victims, close_sockets
 from tcpscope.model.errors import UsageError
@@ -44,14 +45,7 @@ def run(argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="tcpscope kill",
-        description="Close TCP sockets by FILTER with SOCK_DESTROY.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("kill", "Close TCP sockets by FILTER with SOCK_DESTROY.", EPILOG)
     add = parser.add_argument
     add("filter", nargs="*", metavar="FILTER", help="which sockets, as for list (required)")
     add("--dry-run", action="store_true", help="show what would be closed, close nothing")

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from tcpscope.cli.flags import new_parser
+
 if TYPE_CHECKING:
     import argparse
 
@@ -36,13 +38,8 @@ def run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="tcpscope lab",
-        description="Make any state, transition or illness of TCP for real, and show both ends of it.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=EXAMPLES,
+    parser = new_parser(
+        "lab", "Make any state, transition or illness of TCP for real, and show both ends of it.", EXAMPLES
     )
     commands = parser.add_subparsers(dest="what", required=True, metavar="list|run|coverage")
     listing = commands.add_parser("list", help="name the scenes")

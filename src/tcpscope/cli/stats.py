@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from tcpscope.cli.flags import new_parser, number_between
 from tcpscope.cli.list import write
 from tcpscope.live.stats import ETCP, TCP, Interval, follow_intervals
 from tcpscope.model.record import NamedTuple
@@ -56,14 +57,7 @@ def run(argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="tcpscope stats",
-        description="Rates of the kernel's TCP counters in this network namespace.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("stats", "Rates of the kernel's TCP counters in this network namespace.", EPILOG)
     add = parser.add_argument
     add("interval", nargs="?", type=_interval, metavar="INTERVAL", help="seconds between two readings (default 1)")
     add("count", nargs="?", type=_count, metavar="COUNT", help="how many (default: 1 without INTERVAL, else endless)")
@@ -76,17 +70,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _interval(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value < 1e9:
-        raise ValueError(text)
-    return value
+    return number_between(text, 0.01, 1e9, "seconds from 0.01")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    return int(number_between(text, 1, 1e15, "a number from 1"))
 
 
 def _terminal_width() -> int:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from tcpscope.cli.flags import new_parser, number_between
 from tcpscope.cli.list import is_coloured, write
 from tcpscope.live.trace import Feed, open_trace
 from tcpscope.model.errors import UsageError
@@ -59,16 +60,9 @@ def run(argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    import argparse
-
     from tcpscope.model.spelling import DIALECTS
 
-    parser = argparse.ArgumentParser(
-        prog="tcpscope trace",
-        description="Show every TCP transition the kernel makes, as it happens.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("trace", "Show every TCP transition the kernel makes, as it happens.", EPILOG)
     add = parser.add_argument
     add("filter", nargs="*", metavar="FILTER", help="only what concerns such sockets, before or after the move")
     add("--count", type=_positive_int, metavar="N", help="stop after N transitions")
@@ -87,17 +81,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    return int(number_between(text, 1, 1e15, "a number from 1"))
 
 
 def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError(text)
-    return value
+    return number_between(text, 1e-3, 1e9, "seconds above 0")
 
 
 def _open(arguments: argparse.Namespace) -> Feed:

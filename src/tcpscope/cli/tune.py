@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from tcpscope.cli.flags import new_parser
 from tcpscope.cli.list import is_coloured, write
 from tcpscope.doctor.tuning import WRONG, Tuned, tuned
 from tcpscope.model.errors import TcpscopeError, UsageError
@@ -53,14 +54,8 @@ def run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="tcpscope tune",
-        description="Show the kernel settings that matter for connections: now, default, better, and why.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = new_parser(
+        "tune", "Show the kernel settings that matter for connections: now, default, better, and why.", _EXAMPLES
     )
     add = parser.add_argument
     add("topics", metavar="TOPIC", nargs="*", help="keepalive, retries, backlog, ports, closing, path, tables")

@@ -117,3 +117,15 @@ def test_watch_goes_on_until_it_is_interrupted(listener):
 @pytest.mark.parametrize("argv", [["-tan"], ["--sort", "-recv-q", "-tan"], ["--tcp"], ["list", "-t"]])
 def test_flags_alone_mean_list(argv):
     assert run(*argv, stdout=subprocess.PIPE).stdout.startswith("Proto Recv-Q Send-Q Local Address")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    ["stats 0", "stats abc", "trace --count 0", "trace --duration -1", "doctor --interval -5", "kill --nope", "lab",
+     "lab run --nope", "tune --nope", "diagram --format png", "explain --width 3", "read", "states --nope"],
+)  # fmt: skip
+def test_usage_error_is_one_line_that_speaks_of_the_user_s_words(argv):
+    done = run(*argv.split(), stdout=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert " _" not in done.stderr
