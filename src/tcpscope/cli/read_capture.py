@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tcpscope.packets.analysis import Analysis
 
 _SCAN = 1000
+_ROWS = 50
 
 
 def run(argv: list[str]) -> int:
@@ -60,6 +61,8 @@ def _parse(argv: list[str]) -> Namespace:
         raise UsageError("--svg draws a ladder: say which with --ladder N")
     if options.export in ("parquet", "arrow") and not options.to:
         raise UsageError(f"--export {options.export} writes files: say where with --to PATH")
+    if options.limit is not None and options.limit < 0:
+        raise UsageError(f"--limit {options.limit}: a number from 0, and 0 is all")
     return options
 
 
@@ -142,12 +145,14 @@ class _Replayable:
 def _print_lines(paths: Sequence[str], options: Namespace) -> int:
     """Print segment by segment what is known at that moment, as ``tcpscope capture`` does."""
     import json
+    from itertools import count
 
     from tcpscope.capture import open_capture
     from tcpscope.packets.following import Follower
     from tcpscope.views.packet_line import LineStyle, segment_object
 
     follower, style, is_damaged, before = Follower(), LineStyle(options.names), False, 0
+    printed = count(1)
     for path in paths:
         with open_capture(path) as source:
             for chunk in source.iter_chunks():
@@ -157,6 +162,8 @@ def _print_lines(paths: Sequence[str], options: Namespace) -> int:
                         json.dumps({**segment_object(seen), "connection": number}) if options.json else style.line(seen)
                     )
                     write(line + "\n")
+                    if next(printed) == options.limit:
+                        return 0
             before += source.packets
             for damage in source.damage:
                 is_damaged = True
@@ -289,7 +296,7 @@ def _print_table(analysis: Analysis, options: Namespace) -> None:
             connections = sort_connections(connections, options.sort)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    limit = options.limit if options.limit > 0 else len(connections)
+    limit = (_ROWS if options.limit is None else options.limit) or len(connections)
     shown = [connections[index] for index in range(min(limit, len(connections)))]
     if not options.csv and not options.no_header:
         write("\n".join(_summarize(analysis, options.names)) + "\n\n")

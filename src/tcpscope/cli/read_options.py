@@ -58,7 +58,7 @@ def new_read_parser() -> argparse.ArgumentParser:
     group.add_argument("--export", choices=_EXPORTS, help="Zeek's conn.log, or tables for analysis")
     group.add_argument("--to", metavar="PATH", help="where --export writes (Zeek: standard output when absent)")
     group.add_argument("--csv", action="store_true", help="comma-separated values")
-    group.add_argument("--limit", type=int, default=50, metavar="N", help="at most N lines (50); 0 is all")
+    group.add_argument("--limit", type=int, metavar="N", help="at most N lines (table: 50); 0 is all")
     group.add_argument("--cluster", metavar="ADDRESS", help="many files on the workers of a Dask scheduler")
     group.add_argument("--engine", choices=("auto", "python", "compiled"), default="auto", help="auto: by size")
     return parser

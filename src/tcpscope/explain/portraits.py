@@ -210,7 +210,7 @@ PORTRAITS: dict[State, Portrait] = {
             " is gone"
         ),
         owner="The program that must close it; every holder of the descriptor after a fork.",
-        peer="FIN_WAIT_2 for the first 60 s, then nothing",
+        peer="FIN_WAIT_2: 60 s after close(), as long as it likes after shutdown(); then nothing",
         piles=(
             Pile(
                 "Recv-Q 0",

@@ -66,6 +66,13 @@ def test_lines_show_states_changes_and_steps(capture, capsys):
     assert "(LISTEN→CLOSED)" in lines[10]
 
 
+def test_limit_holds_for_the_table_and_for_lines(capture, capsys):
+    assert len(run(capsys, capture, "--lines", "--limit", "3").splitlines()) == 3
+    assert len(run(capsys, capture, "--lines", "--limit", "0").splitlines()) == 11
+    assert len(run(capsys, capture, "--limit", "1", "--csv").splitlines()) == 2
+    assert main(["read", capture, "--limit", "-1"]) == 2
+
+
 def test_ladder_says_what_is_inferred_and_expected(capture, capsys):
     out = run(capsys, capture, "--ladder", "1")
     rungs = [line for line in out.splitlines() if line.startswith(" ") and ("─" in line or "…" in line)]
