@@ -29,7 +29,7 @@ class Look:
     """The rows of one look, by tool, as they come in."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[Socket]] = {}
+        self.rows: dict[str, list[Socket]] = {"netstat": [], "ss": [], "proc": [], "lsof": []}
         self.unread = 0
         self.samples: list[str] = []
         self.hides_owners = False
@@ -66,18 +66,20 @@ class DumpReader:
             self._read_lines(lines)
 
     def _read_lines(self, lines: Iterable[str]) -> None:
-        protocols, read_netstat = PROTOCOLS, self.netstat.read
-        rows = self.looks[-1].rows.setdefault("netstat", [])
+        readers = dict.fromkeys(PROTOCOLS, ("netstat", self.netstat.read)) | dict.fromkeys(STATES, ("ss", self.ss.read))
+        rows = self.looks[-1].rows
         for line in lines:
             words = line.split()
-            if words and words[0] in protocols and not self.broken:
-                socket = read_netstat(words)
+            if not words:
+                continue
+            known = readers.get(words[0])
+            if known is not None and not self.broken:
+                socket = known[1](words)
                 if socket is not None:
-                    rows.append(socket)
+                    rows[known[0]].append(socket)
                     continue
-            if words:
-                self._read_other(line, words)
-                rows = self.looks[-1].rows.setdefault("netstat", [])
+            self._read_other(line, words)
+            rows = self.looks[-1].rows
 
     def _read_other(self, line: str, words: list[str]) -> None:
         if self.broken:
@@ -107,12 +109,12 @@ class DumpReader:
 
     def _append(self, tool: str, socket: Socket | None) -> Socket | None:
         if socket is not None:
-            self.looks[-1].rows.setdefault(tool, []).append(socket)
+            self.looks[-1].rows[tool].append(socket)
         return socket
 
     def _read_continuation(self, line: str, words: list[str]) -> bool:
         """Details of ss on a line of their own: indented, or wrapped in front of a known word."""
-        rows = self.looks[-1].rows.get("ss")
+        rows = self.looks[-1].rows["ss"]
         if not rows or not (line[:1] in " \t" or line.startswith(CONTINUES)) or not any(":" in word for word in words):
             return False
         rows[-1] = self.ss.continue_row(rows[-1], words)
@@ -137,7 +139,7 @@ class DumpReader:
         if tool:
             self._finish_fields()
             self.proc.set_heading(line)
-            if look.rows.get(tool) and tool != "proc":
+            if look.rows[tool] and tool != "proc":
                 self._begin_look()
         elif "not be shown, you would have to be root" in line or "non-owned process info" in line:
             look.hides_owners = True

@@ -8,16 +8,22 @@ Windows:  ``TCP 0.0.0.0:135 0.0.0.0:0 LISTENING 1234``
 from __future__ import annotations
 
 from tcpscope.dumps.addresses import AddressReader
-from tcpscope.dumps.rows import INODE_UNKNOWN, STATE_WORDS, is_count, make_socket, read_owner
+from tcpscope.dumps.rows import (
+    INODE_UNKNOWN,
+    MOST_KINDS,
+    STATE_WORDS,
+    Alike,
+    cut_remote,
+    is_count,
+    make_socket,
+    read_owner,
+    with_remote,
+)
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket, Timer
 from tcpscope.model.state import State
 
-_DIGITS = frozenset("0123456789")
-_new = tuple.__new__
 _TIMERS = {"on": "on", "keepalive": "keepalive", "timewait": "timewait", "probe": "persist", "off": ""}
-_REMOTE = Socket._fields.index("remote")
-_MOST_KINDS = 50_000
 #: First words of rows -> (protocol of the word, IPv6).
 PROTOCOLS = {
     "tcp": ("tcp", False), "tcp6": ("tcp", True), "udp": ("udp", False), "udp6": ("udp", True),
@@ -37,24 +43,19 @@ class NetstatReader:
         #: The tool said that it could not see all processes. If not, ``-`` for an owner means: nobody holds the socket.
         self.hides_owners = False
         self.queues: dict[tuple[str, str], tuple[int, int]] = {}
-        self.alike: dict[tuple[str, ...], tuple[tuple[object, ...], tuple[object, ...]]] = {}
+        self.alike: dict[tuple[str, ...], Alike] = {}
 
     def read(self, words: list[str]) -> Socket | None:
-        """Read one row; ``None`` when it is none.
-
-        Why two ways: a dump of a busy host has hundreds of thousands of rows of few kinds, each with a remote address
-        of its own. A row like one before it takes everything but that address from there.
-        """
+        """Read one row; ``None`` when it is none."""
         if len(words) < 7 or words[0] != "tcp":
             return self._any(words)
         key = (words[1], words[2], words[3], *words[5:])
         alike = self.alike.get(key)
-        address, _, port = words[4].rpartition(":")
-        if alike is not None and address[:1] in _DIGITS and port.isdecimal() and len(port) < 6 and ":" not in address:
-            return _new(Socket, (*alike[0], _new(Endpoint, (address, int(port))), *alike[1]))
-        socket = self._any(words)
-        if socket is not None and len(self.alike) < _MOST_KINDS:
-            self.alike[key] = (socket[:_REMOTE], socket[_REMOTE + 1 :])
+        socket = with_remote(alike, words[4]) if alike is not None else None
+        if socket is None:
+            socket = self._any(words)
+            if socket is not None and len(self.alike) < MOST_KINDS:
+                self.alike[key] = cut_remote(socket)
         return socket
 
     def set_hides_owners(self, hides: bool) -> None:

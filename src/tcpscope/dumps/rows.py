@@ -63,6 +63,33 @@ def make_socket(
     return socket
 
 
+#: A row without its remote end: what comes before it and what comes after.
+Alike = tuple[tuple[object, ...], tuple[object, ...]]
+#: How many kinds of rows a reader remembers.
+MOST_KINDS = 50_000
+
+_REMOTE = Socket._fields.index("remote")
+_DIGITS = frozenset("0123456789")
+_new = tuple.__new__
+
+
+def cut_remote(socket: Socket) -> Alike:
+    """Return what rows like this one share.
+
+    Why: a dump of a busy host has hundreds of thousands of rows of few kinds, each with a remote address of its own. A
+    row like one before it takes everything but that address from there.
+    """
+    return socket[:_REMOTE], socket[_REMOTE + 1 :]
+
+
+def with_remote(alike: Alike, text: str) -> Socket | None:
+    """Return the row for a numeric IPv4 remote end; ``None`` when ``text`` is anything else."""
+    address, _, port = text.rpartition(":")
+    if address[:1] in _DIGITS and port.isdecimal() and len(port) < 6 and ":" not in address:
+        return _new(Socket, (*alike[0], _new(Endpoint, (address, int(port))), *alike[1]))
+    return None
+
+
 def is_count(word: str) -> bool:
     """Whether a word is a queue length or another plain number."""
     return word.isascii() and word.isdigit()

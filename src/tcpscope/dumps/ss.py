@@ -7,7 +7,16 @@
 from __future__ import annotations
 
 from tcpscope.dumps.addresses import AddressReader
-from tcpscope.dumps.rows import INODE_UNKNOWN, STATE_WORDS, is_count, make_socket
+from tcpscope.dumps.rows import (
+    INODE_UNKNOWN,
+    MOST_KINDS,
+    STATE_WORDS,
+    Alike,
+    cut_remote,
+    is_count,
+    make_socket,
+    with_remote,
+)
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket, SocketMemory, TcpInfo, Timer
 from tcpscope.model.spelling import DIALECTS
@@ -47,9 +56,22 @@ class SsReader:
 
     def __init__(self, addresses: AddressReader) -> None:
         self.addresses = addresses
+        self.alike: dict[tuple[str, ...], Alike] = {}
 
     def read(self, words: list[str]) -> Socket | None:
         """Read one row, details at its end included; ``None`` when it is none."""
+        if len(words) < 5 or words[0] not in STATES:
+            return self._any(words)
+        key = (*words[:4], *words[5:])
+        alike = self.alike.get(key)
+        socket = with_remote(alike, words[4]) if alike is not None else None
+        if socket is None:
+            socket = self._any(words)
+            if socket is not None and len(self.alike) < MOST_KINDS:
+                self.alike[key] = cut_remote(socket)
+        return socket
+
+    def _any(self, words: list[str]) -> Socket | None:
         proto = NETIDS.get(words[0], "")
         at = 1 if proto else 0
         if len(words) < at + 5:
