@@ -129,6 +129,8 @@ def _report(error: Exception) -> int:
 
 def _replace_closed_streams() -> None:
     """Why: started with ``>&-`` there is no stdout at all; what nobody wants to read goes nowhere."""
+    if sys.stdin is None:
+        sys.stdin = open("/dev/null")  # noqa: SIM115  # open as long as the process
     if sys.stdout is None:
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
     if sys.stderr is None:

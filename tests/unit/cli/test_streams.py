@@ -58,6 +58,18 @@ def test_closed_stdout_is_no_error(argv):
     assert b"Error" not in done.stderr
 
 
+@pytest.mark.parametrize("argv", [["read", "-"], ["doctor", "-"], ["explain", "-"], ["read", "--json", "-"]])
+def test_closed_stdin_is_one_line(argv):
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" <&-', *TCPSCOPE, *argv],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count(b"\n") == 1 and b"internal error" not in done.stderr
+
+
 @pytest.mark.parametrize("argv", [["list", "-tan"], ["list", "-tan", "--json"], ["states"]])
 def test_reader_that_goes_away_is_quiet(argv):
     reader, writer = os.pipe()
