@@ -102,6 +102,8 @@ def why(socket: Socket, unseen: Collection[str] = ()) -> str:
         return f"{PORTRAITS[state].summary} {how}"
     if state is State.ESTABLISHED and socket.send_q and socket.timer:
         return _why_send_q(socket, socket.timer)
+    if state is State.ESTABLISHED and socket.recv_q:
+        return f"{socket.recv_q} bytes have arrived and wait for the program to read them."
     if state is State.LISTEN and socket.backlog is not None and socket.recv_q > socket.backlog:
         return f"{PORTRAITS[state].summary} Its accept queue is full: {socket.recv_q} of {socket.backlog}."
     return PORTRAITS[state].summary
@@ -136,6 +138,10 @@ def who_acts(socket: Socket) -> str:
         return f"{names}: close it" + ("" if len(socket.owners) == 1 else "; all of them hold it")
     if state is State.FIN_WAIT_2 and socket.kind == "full" and not socket.is_orphan:
         return "the peer's program, by closing; or the one here, by closing what it only shut down"
+    if state is State.ESTABLISHED and socket.send_q and socket.timer and socket.timer.kind == "persist":
+        return "the peer's program: read"
+    if state is State.ESTABLISHED and socket.recv_q and not socket.send_q:
+        return "the program here: read; its peer may send meanwhile"
     return PORTRAITS[state].acts
 
 

@@ -59,6 +59,15 @@ def test_established_send_q_is_explained_by_the_timer(timer, expected):
     assert expected in why(socket(State.ESTABLISHED, send_q=1000, inode=1, owners=OWNER, timer=timer))
 
 
+def test_established_unread_bytes_name_the_reader_on_either_side():
+    unread = socket(State.ESTABLISHED, recv_q=128512, inode=5, owners=OWNER)
+    assert "128512 bytes have arrived" in why(unread)
+    assert who_acts(unread).startswith("the program here: read")
+    stopped = socket(State.ESTABLISHED, send_q=4000, inode=5, owners=OWNER, timer=Timer("persist", 900))
+    assert who_acts(stopped) == "the peer's program: read"
+    assert "either program" in who_acts(socket(State.ESTABLISHED, inode=5, owners=OWNER))
+
+
 def test_syn_received_has_no_owner_by_design():
     assert "request socket" in who_owns(socket(State.SYN_RECEIVED, kind="request"))
 
