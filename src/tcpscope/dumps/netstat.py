@@ -49,9 +49,11 @@ class NetstatReader:
         """Read one row; ``None`` when it is none."""
         if len(words) < 7 or words[0] != "tcp":
             return self._any(words)
-        key = (words[1], words[2], words[3], *words[5:])
+        remote = words.pop(4)
+        key = tuple(words)
         alike = self.alike.get(key)
-        socket = with_remote(alike, words[4]) if alike is not None else None
+        socket = with_remote(alike, remote) if alike is not None else None
+        words.insert(4, remote)
         if socket is None:
             socket = self._any(words)
             if socket is not None and len(self.alike) < MOST_KINDS:

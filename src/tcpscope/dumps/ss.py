@@ -62,9 +62,11 @@ class SsReader:
         """Read one row, details at its end included; ``None`` when it is none."""
         if len(words) < 5 or words[0] not in STATES:
             return self._any(words)
-        key = (*words[:4], *words[5:])
+        remote = words.pop(4)
+        key = tuple(words)
         alike = self.alike.get(key)
-        socket = with_remote(alike, words[4]) if alike is not None else None
+        socket = with_remote(alike, remote) if alike is not None else None
+        words.insert(4, remote)
         if socket is None:
             socket = self._any(words)
             if socket is not None and len(self.alike) < MOST_KINDS:
