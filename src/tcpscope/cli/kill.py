@@ -55,7 +55,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
     add("--color", choices=("auto", "always", "never"), default="auto", help="default auto: on a terminal")
     arguments = parser.parse_args(argv)
-    if not arguments.filter:
+    if not " ".join(arguments.filter).strip():
+        # Why also blanks: kill "$FILTER" with an unset variable must not mean every connection
         raise UsageError("kill needs a FILTER: which sockets? (tcpscope kill --help)")
     if not (arguments.yes or arguments.dry_run) and (arguments.json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here: say --yes, or --dry-run to look first")

@@ -46,6 +46,12 @@ def test_filter_that_is_no_utf8_is_a_usage_error():
     assert "internal error" not in done.stderr
 
 
+@pytest.mark.parametrize("blank", [(), ("",), (" ",), ("", "  ")])
+def test_kill_with_a_blank_filter_closes_nothing(blank):
+    done = run("kill", "--yes", "--netns", "/nonexistent", *blank, stdout=subprocess.DEVNULL)
+    assert (done.returncode, "needs a FILTER" in done.stderr) == (2, True), done.stderr
+
+
 def test_unknown_spelling_is_a_usage_error_even_when_nothing_matches():
     done = run("kill", "--dry-run", "--names", "klingon", "dport = :1", stdout=subprocess.DEVNULL)
     assert done.returncode == 2, done.stderr
