@@ -14,6 +14,8 @@ _VERBS = {
     "stats": ("tcpscope.live.stats", "follow_intervals"),
     "kill": ("tcpscope.live.killing", "close_sockets"),
     "states": ("tcpscope.live.counts", "count_states"),
+    "read": ("tcpscope.cli.read", "read_file"),
+    "doctor": ("tcpscope.doctor", "diagnose"),
 }
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from tcpscope.cli.flags import join_values
 from tcpscope.cli.read_options import is_capture, new_read_parser
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tcpscope.model.snapshot import Snapshot
+    from tcpscope.packets.analysis import Analysis
+
 _OF_CAPTURES = ("ladder", "lines", "svg", "state_at", "export", "to", "csv", "cluster")
 
 
@@ -16,6 +21,17 @@ def run(argv: list[str]) -> int:
 
         return run_capture(argv)
     return _run_dump(argv)
+
+
+def read_file(path: str) -> Snapshot | Analysis:
+    """Read one file: the connections of a capture, or the last look of a dump. ``tcpscope.read`` is this."""
+    if is_capture(path):
+        from tcpscope.packets.analysis import analyse
+
+        return analyse([path])
+    from tcpscope.dumps.read import read_dump
+
+    return read_dump(path)
 
 
 def _run_dump(argv: list[str]) -> int:

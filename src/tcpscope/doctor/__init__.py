@@ -11,7 +11,9 @@ finding explains which in :mod:`~tcpscope.doctor.causes`. The room reads nothing
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
+from types import ModuleType
 
 from tcpscope.doctor import (
     accepting,
@@ -143,3 +145,12 @@ def _why_no_rates(look: Look) -> str:
     if look.previous is None:
         return "needs two looks (this was a single one)"
     return "needs two looks with a known time between them"
+
+
+class _Verb(ModuleType):
+    """Why: ``tcpscope.doctor`` is this room and, for its users, also the verb: ``tcpscope.doctor(snapshot)``."""
+
+    __call__ = staticmethod(diagnose)
+
+
+sys.modules[__name__].__class__ = _Verb
