@@ -277,7 +277,7 @@ def vanished(look: Look) -> Iterator[Finding]:
     yield from _closed_with_queue(look)
     resets = look.delta("Tcp.OutRsts")
     for (netns, where, port), known in look.history.listeners.items():
-        if netns not in (0, look.snapshot.netns) or port in look.listeners_by_port:
+        if netns not in (0, look.snapshot.place) or port in look.listeners_by_port:
             continue
         ago_s = max(0, look.snapshot.taken_ns - known.last_ns) // 1_000_000_000
         if ago_s > look.limit_of("listener-missing.recent_s"):

@@ -223,7 +223,7 @@ def _is_new(look: Look, listener: Socket) -> bool:
     baseline_ns = look.limit_of("unexpected-listener.baseline_s") * 1e9
     if not history.started_ns or now - history.started_ns < baseline_ns:
         return False
-    key = (listener.netns or look.snapshot.netns, listener.local.address, listener.local.port)
+    key = (look.snapshot.place, listener.local.address, listener.local.port)
     known = history.listeners.get(key)
     return known is None or known.first_ns >= now
 

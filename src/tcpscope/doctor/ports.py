@@ -203,7 +203,7 @@ def tw_bucket_overflow(look: Look) -> Iterator[Finding]:
 def bind_in_use(look: Look) -> Iterator[Finding]:
     """F13 bind-eaddrinuse-timewait, for ports that listened before, ports asked for, and well-known ones."""
     first, last, _ = usable_ports(look)
-    known = {port for netns, _, port in look.history.listeners if netns in (0, look.snapshot.netns)}
+    known = {port for netns, _, port in look.history.listeners if netns in (0, look.snapshot.place)}
     waiting = {socket.local.port for socket in look.states[State.TIME_WAIT]}
     # Why: without TIME_WAIT only a port somebody asks for matters; so very many live sockets cost one set look-up each.
     # Why: a source that shows no listener at all (netstat -tn, a capture) does not say that nobody listens.
@@ -264,7 +264,7 @@ def port_taken(look: Look) -> Iterator[Finding]:
     """F14 port-taken-by-outgoing: now (high), or possible after the next restart (low)."""
     first, last, _ = usable_ports(look)
     reserved = reserved_ports(look)
-    known = {port for netns, _, port in look.history.listeners if netns in (0, look.snapshot.netns)}
+    known = {port for netns, _, port in look.history.listeners if netns in (0, look.snapshot.place)}
     wanted = {
         port for port in known | look.wanted_ports if first <= port <= last and port not in look.listeners_by_port
     }

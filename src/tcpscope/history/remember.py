@@ -84,7 +84,7 @@ def _listeners(history: History, snapshot: Snapshot) -> dict[tuple[int, str, int
         # Why: a port the kernel chose is another one next time; its absence means nothing.
         if first <= socket.local.port <= last:
             continue
-        key = (snapshot.netns, socket.local.address, socket.local.port)
+        key = (snapshot.place, socket.local.address, socket.local.port)
         known = kept.pop(key, None)
         name = socket.owners[0].name if socket.owners else known.name if known else ""
         uid = socket.uid if socket.uid is not None else -1

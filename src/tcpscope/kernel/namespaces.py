@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
+from sys import byteorder
 
 from tcpscope.model.errors import NotPermitted, TcpscopeError, UsageError
 from tcpscope.model.record import NamedTuple
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 CLONE_NEWNET = 0x40000000
 NAMED_FOLDER = "/run/netns"
 _OWN = "/proc/thread-self/ns/net"
+_SO_NETNS_COOKIE = 71
 
 
 class Namespace(NamedTuple):
@@ -158,3 +160,19 @@ def _is_namespace(status: os.stat_result) -> bool:
 
 def _pids() -> list[int]:
     return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
+
+
+def read_cookie() -> int:
+    """Return the number of the present namespace that is never given again; 0 before Linux 5.14."""
+    import _socket
+
+    try:
+        with_cookie = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    except OSError:
+        return 0
+    try:
+        return int.from_bytes(with_cookie.getsockopt(_socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), byteorder)
+    except OSError:
+        return 0
+    finally:
+        with_cookie.close()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tcpscope.kernel import sock_diag
 from tcpscope.kernel.counters import read_counters, read_limits, read_sysctl, read_sysctls
 from tcpscope.kernel.interfaces import read_interfaces
-from tcpscope.kernel.namespaces import inside
+from tcpscope.kernel.namespaces import inside, read_cookie
 from tcpscope.kernel.packet_filter import read_input_policies
 from tcpscope.kernel.proc_net import read_other_inodes
 from tcpscope.kernel.processes import read_processes
@@ -39,6 +39,7 @@ def take_snapshot(
             limits.update(read_input_policies())
         other_inodes = read_other_inodes() if detail else frozenset()
         interfaces = read_interfaces()
+        cookie = read_cookie()
     processes: dict[int, Process] = {}
     if detail and listing.owners is not None:
         pids = (*listing.owners.names, *listing.owners.with_sockets)
@@ -52,6 +53,7 @@ def take_snapshot(
         processes=processes,
         host=read_host(),
         netns=inode,
+        netns_cookie=cookie,
         coverage=describe_coverage(listing),
         other_inodes=other_inodes,
         interfaces=interfaces,

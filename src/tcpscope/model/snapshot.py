@@ -82,3 +82,9 @@ class Snapshot(NamedTuple):
     #: inodes of the namespace's sockets of other families (unix, netlink, packet, raw ...)
     other_inodes: AbstractSet[int] = frozenset()
     interfaces: Sequence[Interface] = ()
+    netns_cookie: int = 0  #: number of the namespace that is never given again (``SO_NETNS_COOKIE``); 0: not known
+
+    @property
+    def place(self) -> int:
+        """What to remember the namespace by. Linux gives inode numbers again as soon as a namespace is gone."""
+        return self.netns_cookie or self.netns
