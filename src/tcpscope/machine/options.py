@@ -1,7 +1,7 @@
 """What the ends agree on with SYN: MSS, window scale, timestamps, SACK and ECN (RFC 9293 §3.7.1, 7323, 2018, 3168).
 
 Options are words here (:class:`tcpscope.model.segment.Options`); bytes, order and padding are the wire's, by
-``Profile.syn_layout``.
+``Profile.layout``.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ for a profile's name. Measured on Linux 6.18 and with the scripts of FreeBSD's T
 
 from __future__ import annotations
 
+from tcpscope.machine.layout import FREEBSD_LAYOUT, LINUX_LAYOUT, RFC_LAYOUT, Layout
 from tcpscope.model.record import NamedTuple
 
 MS = 1_000_000
@@ -18,7 +19,7 @@ class Profile(NamedTuple):
 
     name: str
     # SYN and options
-    syn_layout: tuple[str, ...] = ("mss", "nop", "wscale", "nop", "nop", "timestamp", "sack_permitted", "eol")
+    layout: Layout = RFC_LAYOUT  #: order, alignment and padding of options
     timestamps: bool = True
     sack: bool = True
     window_scaling: bool = True
@@ -72,7 +73,7 @@ RFC = Profile("rfc")
 #: Linux 6.18 with default sysctls.
 LINUX = Profile(
     "linux",
-    syn_layout=("mss", "sack_permitted", "timestamp", "nop", "wscale"),
+    layout=LINUX_LAYOUT,
     keeps_text_of_syn=False,
     repeats_syn_ack=True,
     receive_buffer_bytes=131072,
@@ -96,7 +97,7 @@ LINUX = Profile(
 #: FreeBSD with default sysctls.
 FREEBSD = Profile(
     "freebsd",
-    syn_layout=("mss", "nop", "wscale", "sack_permitted", "timestamp"),
+    layout=FREEBSD_LAYOUT,
     silent_on_syn_ack_in_listen=True,
     receive_buffer_bytes=65536,
     delayed_ack_ns=40 * MS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from tcpscope.machine.layout import LINUX_LAYOUT, Layout
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.wire.checksum import checksum, pseudo_header, remainder, transport_checksum
 from tcpscope.wire.options import emit_options
@@ -28,13 +29,14 @@ def emit_tcp_header(
     destination_port: int,
     *,
     offload: bool = False,
+    layout: Layout = LINUX_LAYOUT,
 ) -> bytes:
     """Write the header of ``segment`` with its options; the payload is only summed up, never copied.
 
     ``source`` and ``destination`` are addresses of 4 or 16 octets. With ``offload`` the field holds the sum of the
     pseudo-header alone, as a network card that finishes the checksum wants it. Raises ``ValueError``.
     """
-    options = emit_options(segment.options)
+    options = emit_options(segment.options, layout)
     header = bytearray(TCP_HEADER_BYTES + len(options))
     try:
         TCP_HEADER.pack_into(
@@ -61,9 +63,17 @@ def emit_tcp_header(
     return bytes(header)
 
 
-def emit_tcp(segment: Segment, source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
+def emit_tcp(
+    segment: Segment,
+    source: bytes,
+    destination: bytes,
+    source_port: int,
+    destination_port: int,
+    *,
+    layout: Layout = LINUX_LAYOUT,
+) -> bytes:
     """Write ``segment`` with its payload. Raises ``ValueError`` when a number does not fit its field."""
-    header = emit_tcp_header(segment, source, destination, source_port, destination_port)
+    header = emit_tcp_header(segment, source, destination, source_port, destination_port, layout=layout)
     return header + bytes(segment.payload)
 
 

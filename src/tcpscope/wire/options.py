@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from struct import Struct
 
+from tcpscope.machine.layout import LINUX_LAYOUT, Layout
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.model.segment import NO_OPTIONS, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     Buffer = bytes | bytearray | memoryview
 
@@ -23,6 +25,8 @@ MAX_WINDOW_SCALE = 14
 _FAST_OPEN_EXPERIMENT = b"\xf9\x89"  # the shared experimental kind that TCP Fast Open used before it had its own
 _PAIR = Struct(">II")
 _SHORT = Struct(">H")
+_TIMESTAMP_ALONE = b"\x01\x01\x08\x0a"
+_WORD_STARTS = (0,)
 _LENGTHS = {MSS: 4, WINDOW_SCALE: 3, SACK_PERMITTED: 2, TIMESTAMP: 10, USER_TIMEOUT: 4}
 
 
@@ -111,41 +115,49 @@ def _user_timeout_ms(word: int) -> int:
     return (word & 0x7FFF) * (60_000 if word & 0x8000 else 1000)
 
 
-def emit_options(options: Options) -> bytes:
-    """Write options as Linux orders and aligns them, padded to a multiple of four.
+def emit_options(options: Options, layout: Layout = LINUX_LAYOUT) -> bytes:
+    """Write options in the order and alignment of ``layout``, padded to a multiple of four.
 
     Raises ``ValueError`` when they do not fit into 40 octets or a value does not fit into its field.
     """
     if options is NO_OPTIONS:
         return b""
+    stamp = options.timestamp
     try:
-        raw = b"".join(_emit_each(options))
+        if stamp is not None and options == (None, None, False, (), stamp, None, None):
+            return _TIMESTAMP_ALONE + _PAIR.pack(*stamp)  # RFC 7323 appendix A: every system does
+        raw = _emit_in_order(options, layout)
     except Exception as error:
         raise ValueError(f"an option does not fit into its field: {error}") from None
-    raw += b"\x01" * (-len(raw) % 4)
+    missing = -len(raw) % 4
+    raw += bytes(missing) if layout.is_ended else b"\x01" * missing
     if len(raw) > MAX_OPTION_BYTES:
         raise ValueError(f"options of {len(raw)} octets: a header has room for {MAX_OPTION_BYTES}")
+    return bytes(raw)
+
+
+def _emit_in_order(options: Options, layout: Layout) -> bytearray:
+    raw = bytearray()
+    fills = layout.sack_fills_padding and options.timestamp is not None
+    for name, starts in layout.order:
+        value = getattr(options, name)
+        if value is None or value is False or value == ():
+            continue
+        while len(raw) % 4 not in (_WORD_STARTS if fills and name == "sack_permitted" else starts):
+            raw.append(NOP)
+        raw += _EMITTERS[name](value)
     return raw
 
 
-def _emit_each(options: Options) -> Iterator[bytes]:
-    if options.mss is not None:
-        yield b"\x02\x04" + _SHORT.pack(options.mss)
-    if options.timestamp is not None:
-        # Linux: SACK permitted takes the place of the two octets of padding before the timestamp.
-        yield b"\x04\x02\x08\x0a" if options.sack_permitted else b"\x01\x01\x08\x0a"
-        yield _PAIR.pack(*options.timestamp)
-    elif options.sack_permitted:
-        yield b"\x01\x01\x04\x02"
-    if options.window_scale is not None:
-        yield b"\x01\x03\x03" + bytes((options.window_scale,))
-    if options.user_timeout_ms is not None:
-        yield b"\x1c\x04" + _SHORT.pack(_user_timeout_word(options.user_timeout_ms))
-    if options.sack:
-        yield bytes((1, 1, SACK, 2 + 8 * len(options.sack)))
-        yield b"".join(_PAIR.pack(*block) for block in options.sack)
-    if options.fast_open_cookie is not None:
-        yield bytes((FAST_OPEN, 2 + len(options.fast_open_cookie))) + options.fast_open_cookie
+_EMITTERS: dict[str, Callable[[Any], bytes]] = {
+    "mss": lambda mss: b"\x02\x04" + _SHORT.pack(mss),
+    "window_scale": lambda shift: b"\x03\x03" + bytes((shift,)),
+    "sack_permitted": lambda _: b"\x04\x02",
+    "sack": lambda blocks: bytes((SACK, 2 + 8 * len(blocks))) + b"".join(_PAIR.pack(*block) for block in blocks),
+    "timestamp": lambda stamp: b"\x08\x0a" + _PAIR.pack(*stamp),
+    "user_timeout_ms": lambda ms: b"\x1c\x04" + _SHORT.pack(_user_timeout_word(ms)),
+    "fast_open_cookie": lambda cookie: bytes((FAST_OPEN, 2 + len(cookie))) + cookie,
+}
 
 
 def _user_timeout_word(milliseconds: int) -> int:

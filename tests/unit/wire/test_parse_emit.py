@@ -2,11 +2,13 @@
 
 import pytest
 
+from tcpscope.machine.layout import FREEBSD_LAYOUT, LINUX_LAYOUT, RFC_LAYOUT
 from tcpscope.model.segment import ACK, NO_OPTIONS, SYN, Options, Segment
 from tcpscope.wire import checksum, emit
 from tcpscope.wire.options import emit_options, parse_options
 from tcpscope.wire.parse import parse_ip, parse_tcp
 
+THREE = (RFC_LAYOUT, LINUX_LAYOUT, FREEBSD_LAYOUT)
 SOURCE, DESTINATION = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 
 #: Options as Linux sends them.
@@ -54,6 +56,33 @@ def test_end_of_options_hides_what_follows():
 
 def test_experimental_fast_open_is_read():
     assert parse_options(bytes.fromhex("fe06f989aabb"))[0].fast_open_cookie == b"\xaa\xbb"
+
+
+FULL_SYN = Options(1460, 6, True, timestamp=(1, 0))
+#: What each system writes: RFC 7323 appendix A; Linux 6.18 as captured; FreeBSD as its test suite expects it.
+LAYOUTS = [
+    (RFC_LAYOUT, FULL_SYN, "020405b4010303060101080a000000010000000004020000"),
+    (LINUX_LAYOUT, FULL_SYN, "020405b40402080a000000010000000001030306"),
+    (FREEBSD_LAYOUT, FULL_SYN, "020405b4010303060402080a0000000100000000"),
+    (LINUX_LAYOUT, FULL_SYN._replace(sack_permitted=False), "020405b40101080a000000010000000001030306"),
+    (FREEBSD_LAYOUT, FULL_SYN._replace(sack_permitted=False), "020405b4010303060101080a0000000100000000"),
+    (LINUX_LAYOUT, FULL_SYN._replace(timestamp=None), "020405b40101040201030306"),
+    (FREEBSD_LAYOUT, FULL_SYN._replace(timestamp=None), "020405b40103030604020000"),
+    (FREEBSD_LAYOUT, FULL_SYN._replace(timestamp=None, window_scale=None), "020405b404020000"),
+    *((layout, Options(timestamp=(7, 8)), "0101080a0000000700000008") for layout in THREE),
+    *((layout, Options(sack=((1, 2),)), "0101050a0000000100000002") for layout in THREE),
+    *(
+        (layout, Options(timestamp=(7, 8), sack=((1, 2),)), "0101080a00000007000000080101050a0000000100000002")
+        for layout in THREE
+    ),
+]
+
+
+@pytest.mark.rfc("MUST-4", "MUST-68", "MUST-69")
+@pytest.mark.parametrize(("layout", "options", "raw"), LAYOUTS)
+def test_each_system_orders_aligns_and_pads_options_in_its_way(layout, options, raw):
+    assert emit_options(options, layout).hex() == raw
+    assert parse_options(bytes.fromhex(raw)) == (options, ())
 
 
 @pytest.mark.parametrize("options", [Options(sack=((0, 1),) * 5), Options(mss=65_536), Options(window_scale=256)])
