@@ -2,18 +2,26 @@
 
 Every handshake is a :class:`~tcpscope.machine.connection.Connection` that goes from LISTEN by the table; what the
 table sends back to LISTEN (a reset, a second SYN) vanishes here, for the listener itself never left LISTEN. Both
-limits are Linux's: a queue of connections is full when it holds more than ``backlog``.
+queues are full when they hold more than ``backlog``, as measured on Linux 6.18; how a full one is met is the profile's.
 """
 
 from __future__ import annotations
 
 from tcpscope.machine.calls import is_valid_remote
 from tcpscope.machine.connection import Connection
-from tcpscope.machine.isn import check_cookie, cookie_for, initial_sequence_number, syn_of, timestamp_offset
+from tcpscope.machine.isn import (
+    check_cookie,
+    cookie_for,
+    cookie_stamp,
+    initial_sequence_number,
+    remember,
+    timestamp_offset,
+)
+from tcpscope.machine.moves import reset_for
 from tcpscope.machine.profile import RFC, SECOND, Profile
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.model.address import Endpoint
-from tcpscope.model.segment import ACK, RST, SYN, Options, Segment
+from tcpscope.model.segment import ACK, NO_OPTIONS, RST, SYN, Segment
 from tcpscope.model.state import State
 
 _FINISHED = (State.ESTABLISHED, State.CLOSE_WAIT)
@@ -21,7 +29,10 @@ _COOKIES_BELIEVED_NS = 128 * SECOND
 
 
 class Settings:
-    """How a listener behaves; times in nanoseconds. ``cookies`` is ``auto`` (when full), ``always`` or ``never``."""
+    """How a listener behaves; times in nanoseconds. ``cookies`` is ``auto`` (when full), ``always`` or ``never``.
+
+    ``incomplete_limit`` is how many handshakes may be under way at once; 0: one more than ``backlog``.
+    """
 
     __slots__ = ("backlog", "cookies", "defer_accept_ns", "incomplete_limit", "mtu_bytes", "receive_bytes")
 
@@ -36,7 +47,7 @@ class Settings:
         receive_bytes: int = 0,
     ) -> None:
         self.backlog = backlog
-        self.incomplete_limit = incomplete_limit or max(backlog, 8)
+        self.incomplete_limit = incomplete_limit or backlog + 1
         self.cookies = cookies
         self.defer_accept_ns = defer_accept_ns
         self.mtu_bytes = mtu_bytes
@@ -65,7 +76,8 @@ class Listener:
     @property
     def is_full(self) -> bool:
         """Whether no further connection fits behind ``accept``."""
-        return len(self.complete) > self.settings.backlog
+        share, whole = self.profile.accept_queue_share
+        return len(self.complete) > self.settings.backlog * share // whole
 
     def receive_segment(self, remote: Endpoint, segment: Segment, now_ns: int, *, iss_above: int | None = None) -> None:
         """Take a segment that belongs to no established connection.
@@ -122,8 +134,8 @@ class Listener:
 
     def _begin(self, remote: Endpoint, segment: Segment, now_ns: int, iss_above: int | None) -> None:
         settings = self.settings
-        if self.is_full:
-            self.drops["accept-queue"] += 1  # Linux: the SYN is dropped, the client tries again
+        if self.is_full and self.profile.drops_syn_when_full:
+            self.drops["accept-queue"] += 1  # Linux: the client tries again
             return
         if settings.cookies == "always" or len(self.incomplete) >= settings.incomplete_limit:
             if settings.cookies == "never":
@@ -150,12 +162,22 @@ class Listener:
     def _continue(self, remote: Endpoint, child: Connection, segment: Segment, now_ns: int) -> None:
         if self._is_deferred(remote, segment, now_ns):
             self.drops["deferred"] += 1
+            # Linux: SYN|ACK goes again only when the time is over, as a last chance for text or a bare ACK
+            child.tcb.deadline_retransmit_ns = self._born_ns[remote] + self.settings.defer_accept_ns
             return
         if segment.flags & (SYN | ACK | RST) == ACK and self.is_full:
-            self.drops["accept-queue"] += 1  # Linux: the third ACK is dropped, SYN|ACK goes again
+            self._overflow(remote, segment)
             return
         child.receive_segment(segment, now_ns)
         self._settle(remote, child)
+
+    def _overflow(self, remote: Endpoint, segment: Segment) -> None:
+        """Meet the last step of a handshake for which no place is left: forget it, SYN|ACK goes again; or reset it."""
+        self.drops["accept-queue"] += 1
+        if self.profile.aborts_on_overflow:
+            self._out.extend((remote, answer) for answer in reset_for(segment))
+            self.incomplete.pop(remote, None)
+            self._born_ns.pop(remote, None)
 
     def _is_deferred(self, remote: Endpoint, segment: Segment, now_ns: int) -> bool:
         """Whether a bare third ACK is to be forgotten because the server wants to see text first."""
@@ -182,11 +204,16 @@ class Listener:
         self._out.extend((remote, answer) for answer in listening.poll(now_ns))
 
     def _send_cookie(self, remote: Endpoint, segment: Segment, now_ns: int) -> None:
-        iss = cookie_for(self.secret, self.local, remote, segment, now_ns)
-        header = 60 if self.local.is_ipv6 else 40
-        options = Options(mss=self.settings.mtu_bytes - header)
-        window = min(self.settings.receive_bytes or self.profile.receive_buffer_bytes, 65535)
-        answer = Segment(iss, (segment.seq + 1) & MASK, SYN | ACK, window, b"", options)
+        """Answer as a child would, with numbers that bring back what was agreed on; keep nothing."""
+        syn = remember(segment, timestamps=self.profile.timestamps)
+        child = self._child(remote, cookie_for(self.secret, self.local, remote, segment, now_ns))
+        child.open(now_ns, active=False)
+        child.receive_segment(syn, now_ns)
+        (answer,) = child.poll(now_ns)
+        if answer.options.timestamp is not None:
+            tsval = cookie_stamp(now_ns // 1_000_000, syn) + child.tcb.ts_offset_ms
+            options = answer.options._replace(timestamp=(tsval & MASK, answer.options.timestamp[1]))
+            answer = answer._replace(options=options)
         self._out.append((remote, answer))
         self.cookies_sent += 1
         self._cookies_since_ns = now_ns
@@ -195,18 +222,22 @@ class Listener:
         """Let a connection be born from the third step of its handshake; say whether the ACK is done with."""
         if now_ns - self._cookies_since_ns >= _COOKIES_BELIEVED_NS:
             return False
-        cookie = check_cookie(self.secret, self.local, remote, segment, now_ns)
+        shown = segment if self.profile.timestamps else segment._replace(options=NO_OPTIONS)
+        cookie = check_cookie(self.secret, self.local, remote, shown, now_ns)
         if cookie is None:
             self.cookies_refused += 1
             return False
         if self.is_full:
-            self.drops["accept-queue"] += 1
+            self._overflow(remote, segment)
             return True
         child = self._child(remote, cookie.iss)
-        child.open(now_ns, active=False)
-        child.receive_segment(syn_of(cookie), now_ns)
-        child.poll(now_ns)  # Why: this SYN|ACK is the one that went out as a cookie
+        sent_ns = cookie.sent_ns or now_ns
+        child.open(sent_ns, active=False)
+        child.receive_segment(cookie.syn, sent_ns)
+        child.poll(sent_ns)  # Why: this SYN|ACK is the one that went out as a cookie
         child.receive_segment(segment, now_ns)
+        if not cookie.sent_ns:
+            child.tcb.forget_round_trips()
         self.cookies_accepted += 1
         self.incomplete[remote] = child
         self._settle(remote, child)

@@ -27,6 +27,10 @@ class Profile(NamedTuple):
     keeps_text_of_syn: bool = True  #: text on a SYN waits for ESTABLISHED instead of being sent again
     repeats_syn_ack: bool = False  #: SYN again in SYN-RECEIVED is answered with SYN|ACK instead of ACK
     silent_on_syn_ack_in_listen: bool = False
+    # the listener's queues
+    accept_queue_share: tuple[int, int] = (1, 1)  #: full when it holds more than this share of the backlog
+    drops_syn_when_full: bool = True  #: a SYN for a full accept queue; else its handshake goes on
+    aborts_on_overflow: bool = False  #: the third ACK for a full accept queue is reset instead of dropped
     # buffers and windows
     receive_buffer_bytes: int = 65535
     send_buffer_bytes: int = 262144
@@ -99,6 +103,9 @@ FREEBSD = Profile(
     "freebsd",
     layout=FREEBSD_LAYOUT,
     silent_on_syn_ack_in_listen=True,
+    accept_queue_share=(3, 2),
+    drops_syn_when_full=False,
+    aborts_on_overflow=True,
     receive_buffer_bytes=65536,
     delayed_ack_ns=40 * MS,
     drops_untimed=False,

@@ -181,12 +181,17 @@ class Tcb:
         self.keepalive_sent_ns = 0
         self.challenges = 0
         self.challenges_since_ns = -NEVER
-        self.rtt = RoundTrip(
-            profile.initial_rto_ns, profile.min_rto_ns, profile.max_rto_ns, profile.clock_granularity_ns
-        )
+        self.forget_round_trips()
         self.recovery = Recovery()
         self.rack = Rack()
         self.congestion: Congestion = self.new_congestion()
+
+    def forget_round_trips(self) -> None:
+        """Know nothing of the round-trip time (RFC 6298 §2.1)."""
+        profile = self.profile
+        self.rtt = RoundTrip(
+            profile.initial_rto_ns, profile.min_rto_ns, profile.max_rto_ns, profile.clock_granularity_ns
+        )
 
     def forget_deadlines(self) -> None:
         """Stop every timer."""

@@ -2,9 +2,10 @@
 
 import pytest
 
+from tcpscope.machine.connection import Connection
 from tcpscope.machine.isn import COOKIE_SLOT_NS, check_cookie, cookie_for, initial_sequence_number
 from tcpscope.machine.listener import Listener, Settings
-from tcpscope.machine.profile import LINUX
+from tcpscope.machine.profile import FREEBSD, LINUX, Profile
 from tcpscope.machine.sequence import add
 from tcpscope.model.address import Endpoint
 from tcpscope.model.segment import ACK, FIN, RST, SYN, Options, Segment
@@ -20,8 +21,8 @@ def peer(number: int) -> Endpoint:
     return Endpoint("198.51.100.7", 10_000 + number)
 
 
-def listener(**settings: object) -> Listener:
-    return Listener(LOCAL, secret=SECRET, profile=LINUX, settings=Settings(**settings))  # type: ignore[arg-type]
+def listener(profile: Profile = LINUX, **settings: object) -> Listener:
+    return Listener(LOCAL, secret=SECRET, profile=profile, settings=Settings(**settings))  # type: ignore[arg-type]
 
 
 def syn(host: Listener, number: int, now_ns: int = NOW) -> list[Segment]:
@@ -99,6 +100,95 @@ def test_multicast_source_is_ignored():
     assert host.poll(NOW) == [] and host.drops["address"] == 1
 
 
+@pytest.mark.parametrize(("backlog", "limit"), [(1, 2), (2, 3), (10, 11)])
+def test_queue_of_handshakes_holds_one_more_than_the_backlog_as_on_linux(backlog, limit):
+    host = listener(backlog=backlog, cookies="never")
+    answers = [answer for number in range(20) for answer in syn(host, number)]
+    assert len(host.incomplete) == len(answers) == limit
+
+
+def test_full_accept_queue_resets_the_last_step_where_the_profile_says_so():
+    host = listener(profile=LINUX._replace(aborts_on_overflow=True), backlog=0)
+    host.settings.incomplete_limit = 2
+    first, second = syn(host, 1)[0], syn(host, 2)[0]
+    third(host, 1, first)
+    (reset,) = third(host, 2, second)
+    assert reset == Segment(add(second.seq, 1), 0, RST) and not host.incomplete and len(host.complete) == 1
+
+
+def test_freebsd_finishes_half_as_many_again_and_answers_syns_meanwhile():
+    host = listener(profile=FREEBSD, backlog=2, incomplete_limit=50)
+    for number in range(4):
+        connect(host, number)
+    assert host.is_full and len(host.complete) == 4  # more than 3/2 of the backlog
+    (answer,) = syn(host, 9)
+    assert [segment.flags for segment in third(host, 9, answer)] == [RST]
+
+
+def connect_with_options(
+    host: Listener, profile: Profile, now_ns: int = NOW, rtt_ns: int = 0
+) -> tuple[Connection, ...]:
+    """Let a real client connect; return both ends."""
+    client = Connection(peer(7), LOCAL, iss=77, profile=profile, ts_offset_ms=123_456)
+    client.set_buffers(receive_bytes=1 << 20)
+    client.open(now_ns)
+    host.receive_segment(peer(7), client.poll(now_ns)[0], now_ns)
+    ((_, answer),) = host.poll(now_ns)
+    client.receive_segment(answer, now_ns + rtt_ns)
+    for segment in client.poll(now_ns + rtt_ns):
+        host.receive_segment(peer(7), segment, now_ns + rtt_ns)
+    return client, host.accept()
+
+
+def test_cookie_carries_scale_sack_and_ecn_in_the_timestamp():
+    """A connection born of a cookie is the one that a remembered handshake would have made."""
+    client_profile = LINUX._replace(ecn=True)
+    clocks = [NOW + step * 1_000_000 for step in range(64)]  # every value of the six bits
+    for now_ns in clocks:
+        ends = connect_with_options(listener(cookies="always"), client_profile, now_ns)
+        plain = connect_with_options(listener(cookies="never"), client_profile, now_ns)
+        names = ("snd_wscale", "rcv_wscale", "sack_ok", "timestamps_ok", "ecn", "mss_bytes", "snd_wnd", "rcv_wnd")
+        for end, other in zip(ends, plain, strict=True):
+            assert [getattr(end.tcb, name) for name in names] == [getattr(other.tcb, name) for name in names]
+        assert ends[1].tcb.snd_wscale == 4 and ends[1].tcb.ecn and ends[1].tcb.sack_ok
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [{"window_scaling": False}, {"sack": False}, {"timestamps": False}, {"ecn": False}],
+    ids=lambda one: next(iter(one)),
+)
+def test_cookie_agrees_on_nothing_the_peer_did_not_offer(lacks):
+    client, child = connect_with_options(listener(cookies="always"), LINUX._replace(**({"ecn": True} | lacks)))
+    for end in (client.tcb, child.tcb):
+        assert end.timestamps_ok is ("timestamps" not in lacks)
+        others = "timestamps" not in lacks
+        assert end.sack_ok is (others and "sack" not in lacks)
+        assert (end.snd_wscale, end.rcv_wscale) != (0, 0) if others and "window_scaling" not in lacks else True
+        assert end.ecn is (others and "ecn" not in lacks)
+    if "window_scaling" in lacks or "timestamps" in lacks:
+        assert (client.tcb.snd_wscale, client.tcb.rcv_wscale, child.tcb.snd_wscale, child.tcb.rcv_wscale) == (0,) * 4
+
+
+def test_cookie_measures_the_round_trip_by_its_timestamp():
+    _, timed = connect_with_options(listener(cookies="always"), LINUX, rtt_ns=300_000_000)
+    assert 300_000_000 <= timed.tcb.rtt.srtt_ns < 364_000_001  # six bits of the stamp are not time
+    _, untimed = connect_with_options(listener(cookies="always"), LINUX._replace(timestamps=False))
+    assert untimed.tcb.rtt.srtt_ns == 0 and untimed.tcb.rtt.rto_ns == LINUX.initial_rto_ns
+
+
+def test_cookie_with_the_stamp_of_an_older_one_is_refused():
+    host = listener(cookies="always")
+    stamped = Options(mss=1400, window_scale=7, sack_permitted=True, timestamp=(5, 0))
+    host.receive_segment(peer(1), Segment(1000, 0, SYN, 8000, b"", stamped), NOW)
+    ((_, answer),) = host.poll(NOW)
+    tsval = answer.options.timestamp[0]
+    for echoed, is_taken in ((tsval - 200_000, False), (tsval + 5000, False), (tsval, True)):
+        last = Segment(1001, add(answer.seq, 1), ACK, 8000, b"", Options(timestamp=(6, echoed & 0xFFFFFFFF)))
+        host.receive_segment(peer(1), last, NOW + SECOND)
+        assert (host.accept() is not None) is is_taken, echoed
+
+
 def test_flood_is_answered_with_cookies_and_keeps_nothing():
     host = listener(incomplete_limit=4, backlog=64)
     answers = {number: syn(host, number)[0] for number in range(1, 200)}
@@ -136,6 +226,17 @@ def test_deferred_accept_waits_for_text():
     assert host.accept().receive() == b"now"
 
 
+def test_deferred_handshake_is_silent_until_its_time_is_over():
+    host = listener(defer_accept_ns=10 * SECOND)
+    (answer,) = syn(host, 1)
+    third(host, 1, answer)
+    assert host.next_deadline() == NOW + 10 * SECOND  # without the ACK: after one second
+    ((_, again),) = host.poll(NOW + 10 * SECOND)
+    assert again.flags == SYN | ACK
+    third(host, 1, answer, NOW + 10 * SECOND)
+    assert host.accept() is not None
+
+
 def test_deferred_accept_ends_by_itself():
     host = listener(defer_accept_ns=3 * SECOND)
     (answer,) = syn(host, 1)
@@ -163,5 +264,5 @@ def test_cookie_tells_the_mss_and_nothing_to_others():
     first = Segment(5, 0, SYN, 1, b"", Options(mss=1460))
     iss = cookie_for(SECRET, LOCAL, peer(1), first, NOW)
     reply = Segment(6, add(iss, 1), ACK)
-    assert check_cookie(SECRET, LOCAL, peer(1), reply, NOW).mss_bytes == 1460
+    assert check_cookie(SECRET, LOCAL, peer(1), reply, NOW).syn.options == Options(mss=1460)
     assert check_cookie(b"another", LOCAL, peer(1), reply, NOW) is None
