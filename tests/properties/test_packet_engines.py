@@ -6,6 +6,9 @@ from tests.packet_engines import everything, run_compiled, run_interpreted, run_
 
 from tcpscope.model.state import State
 from tcpscope.packets import step
+from tcpscope.packets.cases import collect
+from tcpscope.packets.records import Connections
+from tcpscope.packets.totals import count_totals
 
 
 def _states(ledger):
@@ -88,3 +91,28 @@ def test_compiled_engine_folds_a_flood_and_keeps_the_rest(tmp_path, monkeypatch)
     common = [flow for flow in everything(whole)[0] if flow[:3] in kept]
     assert len(common) > 1000
     assert all(kept[flow[:3]] == flow[3:] for flow in common)
+
+
+def _judgement(ledger):
+    connections = Connections(ledger)
+    cases = collect(ledger, connections.places)
+    kinds = sorted({kind for kind, _ in cases.groups})
+    groups = [
+        (kind, group.server, group.total, group.clients, group.examples, group.sums)
+        for kind in kinds
+        for group in cases.of(kind)
+    ]
+    return groups, cases.answered, cases.segments, count_totals(ledger, ""), list(connections)
+
+
+@pytest.mark.slow
+def test_rows_in_arrays_are_judged_as_rows_in_lists(tmp_path):
+    pytest.importorskip("numba")
+    path = tmp_path / "random.pcap"
+    kinds = set()
+    for seed in range(5000, 5100):
+        path.write_bytes(pcap(random_capture(seed)))
+        arrays, lists = _judgement(run_compiled(path)), _judgement(run_interpreted(path))
+        assert arrays == lists, seed
+        kinds |= {group[0] for group in lists[0]}
+    assert len(kinds) >= 10, kinds

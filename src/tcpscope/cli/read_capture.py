@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tcpscope.model.state import State
     from tcpscope.packets.analysis import Analysis
 
-_SCAN = 1000
 _ROWS = 50
 
 
@@ -324,7 +323,7 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
         if count:
             lines.append(f"not followed: {count} packets ({what})")
     verdicts: dict[tuple[State, State], Counter[str]] = {}
-    for connection in analysis.connections[:_SCAN]:
+    for connection in analysis.connections.examples():
         pair = (connection.client_state, connection.server_state)
         verdicts.setdefault(pair, Counter())[connection.verdict] += 1
     lines += ["", "    count  client is   server is    verdict", *draw_pairs(totals.state_pairs, verdicts, names)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from tcpscope.model.connection import Connection
 from tcpscope.model.damage import Damage
 from tcpscope.model.errors import TcpscopeError, UsageError
 from tcpscope.model.finding import Finding
@@ -37,7 +36,7 @@ SPREAD_BYTES = 64 << 20
 class Analysis(NamedTuple):
     """Everything found in one or more captures. ``connections`` builds each connection when it is asked for."""
 
-    connections: Sequence[Connection]
+    connections: Connections
     findings: tuple[Finding, ...]
     damage: tuple[Damage, ...]
     totals: Totals

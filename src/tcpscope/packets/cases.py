@@ -1,8 +1,8 @@
 """Which connections of a ledger deserve a word: sorted by what is wrong with them and by the server concerned.
 
-One pass over plain integers, no :class:`~tcpscope.model.connection.Connection` is built. Where the ledger is made of
-arrays, what is in order is put aside with a few comparisons over all rows at once. The prose is in
-:mod:`tcpscope.packets.findings`.
+The rules, :func:`iter_kinds`, are written once, with operators that mean the same for one number and for a column of
+them: rows in lists are judged one by one, arrays a few thousand at a time. No
+:class:`~tcpscope.model.connection.Connection` is built. The prose is in :mod:`tcpscope.packets.findings`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,33 @@ if TYPE_CHECKING:
 
     from tcpscope.packets.ledger import Ledger
 
-#: Most examples (numbers of connections) and clients that a group remembers.
+    Numbers = Any  #: an integer, or an array of them
+    Truth = Any  #: a truth value, or an array of them
+
+#: Most examples (numbers of connections) that a group remembers.
 MOST_EXAMPLES = 20
-MOST_CLIENTS = 1000
 _GONE = (step.S_CLOSED, step.S_TIME_WAIT)
-_CLOSERS = (step.S_FIN_WAIT_1, step.S_FIN_WAIT_2, *_GONE)
+_BLOCK_ROWS = 4096  # Why: columns of a block stay in the processor's cache
 
 
-class Group(NamedTuple):
+class Group:
     """Connections of one kind to one server (address and port, packed)."""
 
-    kind: str
-    server: bytes
-    total: list[int]
-    clients: set[bytes]
-    examples: list[int]
-    sums: dict[str, int]
+    __slots__ = ("clients", "examples", "kind", "server", "sums", "total")
+
+    def __init__(self, kind: str, server: bytes) -> None:
+        self.kind = kind
+        self.server = server
+        self.total = 0
+        self.clients = 0  #: addresses of clients among them
+        self.examples: list[int] = []
+        self.sums: dict[str, int] = {}
+
+    def add(self, count: int, sums: dict[str, int]) -> None:
+        """Count connections."""
+        self.total += count
+        for name, number in sums.items():
+            self.sums[name] = self.sums.get(name, 0) + number
 
 
 class Cases:
@@ -43,155 +54,260 @@ class Cases:
         self.answered: dict[bytes, int] = {}  #: completed handshakes per server
         self.segments: dict[bytes, int] = {}  #: segments of them
 
-    def add(self, kind: str, server: bytes, client: bytes, serial: int, count: int = 1, **sums: int) -> None:
-        """Count one connection."""
-        group = self.groups.get((kind, server))
-        if group is None:
-            group = self.groups[kind, server] = Group(kind, server, [0], set(), [], {})
-        group.total[0] += count
-        if len(group.clients) < MOST_CLIENTS:
-            group.clients.add(client)
-        if len(group.examples) < MOST_EXAMPLES:
-            group.examples.append(serial)
-        for name, number in sums.items():
-            group.sums[name] = group.sums.get(name, 0) + number
+    def group(self, kind: str, server: bytes) -> Group:
+        """Return the group of a kind and a server, empty at first."""
+        found = self.groups.get((kind, server))
+        if found is None:
+            found = self.groups[kind, server] = Group(kind, server)
+        return found
+
+    def count_answered(self, server: bytes, count: int, segments: int) -> None:
+        """Count connections that got an answer, and their segments."""
+        self.answered[server] = self.answered.get(server, 0) + count
+        self.segments[server] = self.segments.get(server, 0) + segments
 
     def of(self, kind: str) -> list[Group]:
         """Return the groups of a kind, largest first."""
-        return sorted((g for g in self.groups.values() if g.kind == kind), key=lambda g: -g.total[0])
+        return sorted((g for g in self.groups.values() if g.kind == kind), key=lambda g: -g.total)
+
+
+class Side(NamedTuple):
+    """What the rules ask about one end: numbers, or columns of them."""
+
+    state: Numbers
+    bits: Numbers
+    packets: Numbers
+    nxt: Numbers
+    acked: Numbers
+    window_mss: Numbers
+    retransmissions: Numbers
+    duplicate_acks: Numbers
+    zero_windows: Numbers
+    resets_legal: Numbers
+    resets_challenged: Numbers
+    resets_blind: Numbers
+
+
+#: Where a :class:`Side` comes from: words of its half of a flow, then words of its half of the row for trouble.
+HALF_FIELDS = (step.STATE, step.BITS, step.PACKETS, step.NXT, step.ACKED, step.WINDOW_MSS)
+EXTRA_FIELDS = (
+    step.RETRANSMISSIONS, step.DUPLICATE_ACKS, step.ZERO_WINDOWS, step.RESETS_LEGAL, step.RESETS_CHALLENGED,
+    step.RESETS_BLIND,
+)  # fmt: skip
+
+
+class Both(NamedTuple):
+    """What the rules ask about a connection, or about many."""
+
+    client: Side
+    server: Side
+    is_self: Truth
+    idle_ns: Numbers
+    filled_holes: Numbers
+    too_big: Numbers
+
+
+def iter_kinds(both: Both) -> Iterator[tuple[str, Truth, dict[str, Numbers]]]:
+    """Yield ``(kind, whether it is one, what to add up)``; the kind ``answered`` is not wrong."""
+    client, server, is_self = both.client, both.server, both.is_self
+    yield "self-connect", is_self, {}
+    is_pair = is_self ^ True
+    is_unanswered = is_pair & (client.state == step.S_SYN_SENT) & (server.packets == 0)
+    is_half_open = is_pair & (is_unanswered ^ True) & (server.state == step.S_SYN_RECEIVED)
+    yield "unanswered", is_unanswered, {"repeats": client.packets - 1}
+    yield "half-open", is_half_open, {"repeats": server.retransmissions}
+    yield "answered", (is_self | is_unanswered | is_half_open) ^ True, {"segments": client.packets + server.packets}
+    repeats = client.retransmissions + server.retransmissions
+    is_loss = is_pair & (repeats > 0) & (server.packets > 0)
+    yield "loss", is_loss, {"repeats": repeats, "before": both.filled_holes}
+    blind = client.resets_blind + server.resets_blind
+    yield "blind-resets", is_pair & (blind > 0), {"resets": blind}
+    for role, end, other, peer in (("client", client, "server", server), ("server", server, "client", client)):
+        peer_closed = _is_one_of(peer.state, (step.S_FIN_WAIT_1, step.S_FIN_WAIT_2, *_GONE))
+        never_closes = is_pair & (end.state == step.S_CLOSE_WAIT) & peer_closed & (both.idle_ns > 0)
+        yield f"{role}-never-closes", never_closes, {"idle_ms": both.idle_ns // 10**6}
+        is_reset = is_pair & (end.resets_legal + end.resets_challenged > 0) & (end.state == step.S_CLOSED)
+        has_answered = (end.bits >> (step.LETTERS_SHIFT + step.L_SYN_ACK) & 1) > 0
+        is_refusal = is_reset & (has_answered ^ True) if role == "server" else is_reset & False
+        yield "refused", is_refusal, {}
+        yield f"reset-by-{role}", is_reset ^ is_refusal, {}
+        is_last = ((end.window_mss & 0xFFFF) == 0) * 1
+        yield f"{role}-zero-window", is_pair & (end.zero_windows > 0), {"zeros": end.zero_windows, "last": is_last}
+        is_silence, is_large, sums = _is_repeating_into_silence(both, end, peer)
+        yield "pmtu", is_pair & is_silence & is_large, sums
+        yield f"{other}-gone", is_pair & is_silence & (is_large ^ True), sums
+
+
+def _is_repeating_into_silence(both: Both, end: Side, peer: Side) -> tuple[Truth, Truth, dict[str, Numbers]]:
+    """Whether an end sends again and again what nobody acknowledges; whether only large segments get lost."""
+    has_numbers = ((end.bits & peer.bits & step.HAS_ACKED) > 0) & ((end.bits & step.HAS_NXT) > 0)
+    waiting = (end.nxt - peer.acked) & step.M
+    is_waiting = (waiting > 0) & (waiting < step.HALFWAY)
+    is_silence = (end.retransmissions >= 3) & has_numbers & is_waiting & (end.state != step.S_CLOSED)
+    mss = peer.window_mss >> 16 & 0x7FFF
+    is_large = (waiting >= mss + (mss == 0) * 1220) & ((both.too_big > 0) | (peer.duplicate_acks > 0))
+    return is_silence, is_large, {"repeats": end.retransmissions, "waiting": waiting, "too_big": both.too_big}
+
+
+def _is_one_of(state: Numbers, states: tuple[int, ...]) -> Truth:
+    found = state == states[0]
+    for other in states[1:]:
+        found = found | (state == other)
+    return found
 
 
 def collect(ledger: Ledger, places: Sequence[int]) -> Cases:
     """Sort the connections of a ledger; ``places`` gives the position by which people know each of them."""
     cases = Cases()
-    for serial, f, q, extra, key in _worth_a_look(ledger, cases):
-        client, _ = client_end(f, key)
-        half_bytes = (len(key) - 4) // 2
-        ends = (key[:half_bytes] + key[-4:-2], key[half_bytes:-4] + key[-2:])
-        _sort_one(cases, ledger.last_ns, places[serial], f, q, extra, client, ends)
+    if isinstance(ledger.flows, list):
+        _collect_rows(ledger, places, cases)
+    elif len(ledger):
+        _collect_arrays(ledger, places, cases)
     for server, count in ledger.folded.items():
-        cases.add("unanswered", server, b"", -1, count, forged=count)
+        group = cases.group("unanswered", server)
+        group.add(count, {"forged": count})
+        group.clients += 1
     return cases
 
 
-def _worth_a_look(ledger: Ledger, cases: Cases) -> Iterator[tuple[int, list[int], list[int], list[int], bytes]]:
-    """Yield the rows of connections that may be out of order; count the others as answered."""
-    flows = ledger.flows
-    if isinstance(flows, list):
-        for serial in range(len(flows)):
-            f = flows[serial]
-            yield serial, f, ledger.quads[serial], ledger.extras[f[step.EXTRA]], ledger.keys[serial]
-        return
-    low, high = flows[:, step.STATE], flows[:, step.HALF_WORDS + step.STATE]
-    in_order = (flows[:, step.EXTRA] == 0) & ((low == _GONE[0]) | (low == _GONE[1]))
-    in_order &= (high == _GONE[0]) | (high == _GONE[1])
-    _count_answered(ledger, in_order, cases)
-    (chosen,) = (~in_order).nonzero()
-    for begin in range(0, len(chosen), 4096):  # Why: lists of a few thousand rows, not of a million
-        part = chosen[begin : begin + 4096]
-        rows = flows[part]
-        extras = ledger.extras[rows[:, step.EXTRA]]
-        for serial, f, q, extra in zip(
-            part.tolist(), rows.tolist(), ledger.quads[part].tolist(), extras.tolist(), strict=True
-        ):
-            yield serial, f, q, extra, ledger.key_of(serial)
+def _collect_rows(ledger: Ledger, places: Sequence[int], cases: Cases) -> None:
+    """Judge one connection after the other."""
+    clients: dict[tuple[str, bytes], set[bytes]] = {}
+    for serial in range(len(ledger)):
+        f, q, key = ledger.flows[serial], ledger.quads[serial], ledger.keys[serial]
+        extra = ledger.extras[f[step.EXTRA]]
+        client, _ = client_end(f, key)
+        half = (len(key) - 4) // 2
+        addresses, ports = (key[:half], key[half:-4]), (key[-4:-2], key[-2:])
+        server = addresses[1 - client] + ports[1 - client]
+        for kind, is_one, sums in iter_kinds(_both_of_row(ledger, f, q, extra, client)):
+            if not is_one:
+                continue
+            if kind == "answered":
+                cases.count_answered(server, 1, sums["segments"])
+                continue
+            group = cases.group(kind, server)
+            group.add(1, sums)
+            if len(group.examples) < MOST_EXAMPLES:
+                group.examples.append(places[serial])
+            clients.setdefault((kind, server), set()).add(addresses[client])
+            group.clients = len(clients[kind, server])
 
 
-def _count_answered(ledger: Ledger, in_order: Any, cases: Cases) -> None:  # noqa: ANN401 - an array
-    """Count connections that are in order, and their segments, per server."""
+def _both_of_row(ledger: Ledger, f: list[int], q: list[int], extra: list[int], client: int) -> Both:
+    sides = [
+        Side(
+            *(f[end * step.HALF_WORDS + word] for word in HALF_FIELDS),
+            *(extra[end * step.EXTRA_HALF + word] for word in EXTRA_FIELDS),
+        )
+        for end in (client, 1 - client)
+    ]
+    return Both(
+        sides[0],
+        sides[1],
+        f[step.SHARED] & step.SELF != 0,
+        ledger.last_ns - max(q[step.LAST_NS], q[step.LAST_NS + 1]),
+        extra[step.FILLED_HOLES] + extra[step.FILLED_HOLES + 1],
+        extra[step.ICMP_TOO_BIG_SEEN],
+    )
+
+
+def _collect_arrays(ledger: Ledger, places: Sequence[int], cases: Cases) -> None:
+    """Judge blocks of rows, then count what was found by server."""
     import numpy
 
-    (chosen,) = in_order.nonzero()
-    flows, keys = ledger.flows[chosen], ledger.packed_keys[chosen]  # type: ignore[attr-defined]
-    is_low = clients_are_high(flows, keys)  # the server is the low end
-    columns = [numpy.where(is_low, keys[:, word], keys[:, 4 + word]) for word in range(4)]
-    columns.append(numpy.where(is_low, keys[:, 8] >> 16, keys[:, 8] & 0xFFFF))
-    columns.append((flows[:, step.SHARED] & step.IS_IPV6).astype("u4"))
-    segments = flows[:, step.PACKETS] + flows[:, step.HALF_WORDS + step.PACKETS]
-    servers, places, counts = numpy.unique(numpy.stack(columns, 1), axis=0, return_inverse=True, return_counts=True)
-    sums = numpy.bincount(places.ravel(), segments, len(servers))
-    for words, count, segment_count in zip(servers, counts.tolist(), sums.tolist(), strict=True):
-        octets = words[: 4 if words[5] else 1].astype(">u4").tobytes()
-        server = octets + int(words[4]).to_bytes(2)
-        cases.answered[server] = cases.answered.get(server, 0) + count
-        cases.segments[server] = cases.segments.get(server, 0) + int(segment_count)
+    ends = _Ends(ledger)
+    for kind, (serials, sums) in _find_in_blocks(ledger).items():
+        at = ends.server_of[serials]
+        totals = numpy.bincount(at, minlength=ends.servers)
+        added = {name: numpy.bincount(at, column, ends.servers) for name, column in sums.items()}
+        if kind == "answered":
+            for place in totals.nonzero()[0].tolist():
+                cases.count_answered(ends.pack(place), int(totals[place]), int(added["segments"][place]))
+            continue
+        clients = numpy.bincount(numpy.unique(at << 32 | ends.client_of[serials]) >> 32, minlength=ends.servers)
+        by_server, stops = numpy.argsort(at, kind="stable"), numpy.cumsum(totals)
+        _, seen_first = numpy.unique(at, return_index=True)
+        for place in at[numpy.sort(seen_first)].tolist():  # Why: in the order in which rows of lists would come
+            group = cases.group(kind, ends.pack(place))
+            group.add(int(totals[place]), {name: int(column[place]) for name, column in added.items()})
+            group.clients = int(clients[place])
+            members = by_server[stops[place] - totals[place] : stops[place]][:MOST_EXAMPLES]
+            group.examples += [int(places[serial]) for serial in serials[members].tolist()]
 
 
-def _sort_one(
-    cases: Cases,
-    last_ns: int,
-    serial: int,
-    f: list[int],
-    q: list[int],
-    extra: list[int],
-    client: int,
-    ends: tuple[bytes, bytes],
-) -> None:
-    c, s = client * step.HALF_WORDS, (1 - client) * step.HALF_WORDS
-    mine, theirs = f[c + step.STATE], f[s + step.STATE]
-    server_key, client_key = ends[1 - client], ends[client]
-    if f[step.SHARED] & step.SELF:
-        cases.add("self-connect", server_key, client_key, serial)
-        return
-    idle_ns = last_ns - max(q[step.LAST_NS], q[step.LAST_NS + 1])
-    if mine == step.S_SYN_SENT and not f[s + step.PACKETS]:
-        cases.add("unanswered", server_key, client_key, serial, repeats=f[c + step.PACKETS] - 1)
-    elif theirs == step.S_SYN_RECEIVED:
-        cases.add("half-open", server_key, client_key, serial, repeats=extra[_x(1 - client, step.RETRANSMISSIONS)])
-    else:
-        segments = f[c + step.PACKETS] + f[s + step.PACKETS]
-        cases.answered[server_key] = cases.answered.get(server_key, 0) + 1
-        cases.segments[server_key] = cases.segments.get(server_key, 0) + segments
-    repeats = [extra[_x(end, step.RETRANSMISSIONS)] for end in (0, 1)]
-    if any(repeats) and f[s + step.PACKETS]:
-        before = extra[step.FILLED_HOLES] + extra[step.FILLED_HOLES + 1]
-        cases.add("loss", server_key, client_key, serial, repeats=sum(repeats), before=before)
-    for end, state, peer_state in ((client, mine, theirs), (1 - client, theirs, mine)):
-        role = "client" if end == client else "server"
-        if state == step.S_CLOSE_WAIT and peer_state in _CLOSERS and idle_ns > 0:
-            cases.add(f"{role}-never-closes", server_key, client_key, serial, idle_ms=idle_ns // 10**6)
-        _sort_troubles(cases, serial, f, extra, end, role, server_key, client_key)
+def _find_in_blocks(ledger: Ledger) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Return for each kind the serials found and what is to be added up of them."""
+    import numpy
+
+    found: dict[str, list[tuple[Any, dict[str, Any]]]] = {}
+    for begin in range(0, len(ledger), _BLOCK_ROWS):
+        for kind, is_one, sums in iter_kinds(_both_of_block(ledger, begin)):
+            (chosen,) = is_one.nonzero()
+            if len(chosen):
+                part = {name: numbers[chosen] for name, numbers in sums.items()}
+                found.setdefault(kind, []).append((chosen + begin, part))
+    whole = {}
+    for kind, parts in found.items():
+        sums = {name: numpy.concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
+        whole[kind] = numpy.concatenate([serials for serials, _ in parts]), sums
+    return whole
 
 
-def _sort_troubles(
-    cases: Cases,
-    serial: int,
-    f: list[int],
-    extra: list[int],
-    end: int,
-    role: str,
-    server_key: bytes,
-    client_key: bytes,
-) -> None:
-    half = end * step.HALF_WORDS
-    peer = step.HALF_WORDS - half
-    resets = extra[_x(end, step.RESETS_LEGAL)] + extra[_x(end, step.RESETS_CHALLENGED)]
-    if resets and f[half + step.STATE] == step.S_CLOSED:
-        is_refusal = role == "server" and not f[half + step.BITS] >> step.LETTERS_SHIFT >> step.L_SYN_ACK & 1
-        cases.add("refused" if is_refusal else f"reset-by-{role}", server_key, client_key, serial)
-    if extra[_x(end, step.RESETS_BLIND)]:
-        cases.add("blind-resets", server_key, client_key, serial, resets=extra[_x(end, step.RESETS_BLIND)])
-    if extra[_x(end, step.ZERO_WINDOWS)]:
-        is_last = 0 if f[half + step.WINDOW_MSS] & 0xFFFF else 1
-        zeros = extra[_x(end, step.ZERO_WINDOWS)]
-        cases.add(f"{role}-zero-window", server_key, client_key, serial, zeros=zeros, last=is_last)
-    repeats = extra[_x(end, step.RETRANSMISSIONS)]
-    if not repeats:
-        return
-    numbers = f[half + step.BITS] & f[peer + step.BITS]
-    if repeats < 3 or not numbers & step.HAS_ACKED or not f[half + step.BITS] & step.HAS_NXT:
-        return
-    waiting = (f[half + step.NXT] - f[peer + step.ACKED]) & step.M
-    if not 0 < waiting < step.HALFWAY or f[half + step.STATE] == step.S_CLOSED:
-        return
-    too_big = extra[step.ICMP_TOO_BIG_SEEN]
-    peer_spoke = extra[_x(1 - end, step.DUPLICATE_ACKS)] > 0
-    mss = f[peer + step.WINDOW_MSS] >> 16 & 0x7FFF or 1220
-    kind = (
-        "pmtu" if waiting >= mss and (too_big or peer_spoke) else f"{'server' if role == 'client' else 'client'}-gone"
+def _both_of_block(ledger: Ledger, begin: int) -> Both:
+    import numpy
+
+    rows = ledger.flows[begin : begin + _BLOCK_ROWS]
+    quads = ledger.quads[begin : begin + _BLOCK_ROWS]
+    keys = ledger.packed_keys[begin : begin + _BLOCK_ROWS]  # type: ignore[attr-defined]
+    extras = ledger.extras[rows[:, step.EXTRA]]
+    is_high = clients_are_high(rows, keys)
+    sides = []
+    for high in (is_high, ~is_high):
+        words = [numpy.where(high, rows[:, step.HALF_WORDS + word], rows[:, word]) for word in HALF_FIELDS]
+        words += [numpy.where(high, extras[:, step.EXTRA_HALF + word], extras[:, word]) for word in EXTRA_FIELDS]
+        sides.append(Side(*(word.astype(numpy.int64) for word in words)))
+    return Both(
+        sides[0],
+        sides[1],
+        (rows[:, step.SHARED] & step.SELF) != 0,
+        ledger.last_ns - numpy.maximum(quads[:, step.LAST_NS], quads[:, step.LAST_NS + 1]),
+        extras[:, step.FILLED_HOLES] + extras[:, step.FILLED_HOLES + 1],
+        extras[:, step.ICMP_TOO_BIG_SEEN],
     )
-    cases.add(kind, server_key, client_key, serial, repeats=repeats, waiting=waiting, too_big=too_big)
 
 
-def _x(end: int, word: int) -> int:
-    return end * step.EXTRA_HALF + word
+class _Ends:
+    """Servers and clients of all connections, numbered."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._flows, self._keys = ledger.flows, ledger.packed_keys  # type: ignore[attr-defined]
+        self._is_high = clients_are_high(self._flows, self._keys)
+        self._firsts, self.server_of = self._number(~self._is_high, with_port=True)
+        _, self.client_of = self._number(self._is_high, with_port=False)
+        self.servers = len(self._firsts)
+
+    def pack(self, server: int) -> bytes:
+        """Pack address and port of a server."""
+        serial = int(self._firsts[server])
+        key = self._keys[serial].tolist()
+        start, port = (0, key[8] >> 16) if self._is_high[serial] else (4, key[8] & 0xFFFF)
+        size = 4 if self._flows[serial, step.SHARED] & step.IS_IPV6 else 1
+        octets = b"".join(word.to_bytes(4) for word in key[start : start + size])
+        return octets + int(port).to_bytes(2)
+
+    def _number(self, is_high: Any, *, with_port: bool) -> tuple[Any, Any]:  # noqa: ANN401 - an array
+        """Return where each different end is first, and the number of each connection's."""
+        import numpy
+
+        keys = self._keys
+        words = [numpy.where(is_high, keys[:, 4 + word], keys[:, word]).astype(numpy.int64) for word in range(4)]
+        is_ipv6 = (self._flows[:, step.SHARED] & step.IS_IPV6) != 0
+        names = words[0] << 17 | is_ipv6
+        if with_port:
+            names |= numpy.where(is_high, keys[:, 8] & 0xFFFF, keys[:, 8] >> 16).astype(numpy.int64) << 1
+        _, firsts, at = numpy.unique(names, return_index=True, return_inverse=True)
+        if is_ipv6.any():
+            for word in words[1:]:
+                _, firsts, at = numpy.unique(at << 32 | word, return_index=True, return_inverse=True)
+        return firsts, at

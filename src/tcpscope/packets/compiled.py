@@ -174,10 +174,23 @@ class CompiledLedger(Ledger):
     def __init__(self) -> None:
         super().__init__()
         self.packed_keys: Thing = None
+        self._by_serial: tuple[Thing, Thing] | None = None
 
     def key_of(self, serial: int) -> bytes:
         """Return addresses and ports, the lower end first."""
         return key_bytes(self.packed_keys[serial], bool(self.flows[serial][step.SHARED] & step.IS_IPV6))
+
+    def _plain(self, words: Thing) -> list[int]:
+        return words.tolist()  # type: ignore[no-any-return]
+
+    def _places_of(self, serial: int) -> list[int]:
+        if self._by_serial is None:
+            serials = self.log[:: step.LOG_WORDS] >> 20
+            order = serials.argsort(kind="stable")
+            self._by_serial = order, serials[order]
+        order, serials = self._by_serial
+        low, high = serials.searchsorted(serial), serials.searchsorted(serial, "right")
+        return (order[low:high] * step.LOG_WORDS).tolist()  # type: ignore[no-any-return]
 
 
 def key_bytes(words: Thing, is_ipv6: bool) -> bytes:

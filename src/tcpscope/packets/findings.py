@@ -27,8 +27,8 @@ def find(cases: Cases) -> tuple[Finding, ...]:
 def _flood_or_silence(cases: Cases) -> Iterator[Finding]:
     """F19 syn-flood, F21 syn-sent-blackhole."""
     for group in cases.of("unanswered"):
-        count, answered = group.total[0], cases.answered.get(group.server, 0)
-        clients = max(len(group.clients), group.sums.get("forged", 0))
+        count, answered = group.total, cases.answered.get(group.server, 0)
+        clients = max(group.clients, group.sums.get("forged", 0))
         if clients >= FLOOD_CLIENTS and answered < count / 10:
             yield _flood(group, f"{count} SYNs from {_many(clients)} addresses, {answered} completed handshakes")
             continue
@@ -54,8 +54,8 @@ def _flood_or_silence(cases: Cases) -> Iterator[Finding]:
 def _half_open(cases: Cases) -> Iterator[Finding]:
     """F19 syn-flood, F20 syn-recv-ack-lost."""
     for group in cases.of("half-open"):
-        count, answered = group.total[0], cases.answered.get(group.server, 0)
-        if len(group.clients) >= FLOOD_CLIENTS and answered < count / 10:
+        count, answered = group.total, cases.answered.get(group.server, 0)
+        if group.clients >= FLOOD_CLIENTS and answered < count / 10:
             yield _flood(group, f"{count} SYN|ACKs without an ACK, {answered} completed handshakes")
             continue
         where, repeats = _spell(group.server), group.sums.get("repeats", 0)
@@ -80,7 +80,7 @@ def _flood(group: Group, evidence: str) -> Finding:
     return Finding(
         "syn-flood",
         Severity.HIGH,
-        0.9 if len(group.clients) >= 1000 or group.sums.get("forged") else 0.75,
+        0.9 if group.clients >= 1000 or group.sums.get("forged") else 0.75,
         f"SYN flood against {where}",
         "Far more addresses begin handshakes than ever complete one: forged sources, or a scan from many hosts.",
         scope=where,
@@ -96,7 +96,7 @@ def _flood(group: Group, evidence: str) -> Finding:
 def _refused(cases: Cases) -> Iterator[Finding]:
     """F22 connection-refused-storm."""
     for group in cases.of("refused"):
-        where, count = _spell(group.server), group.total[0]
+        where, count = _spell(group.server), group.total
         yield Finding(
             "connection-refused-storm",
             Severity.MEDIUM if count >= 5 else Severity.LOW,
@@ -114,7 +114,7 @@ def _never_closes(cases: Cases) -> Iterator[Finding]:
     """F01 close-wait-leak, at either end."""
     for role, other in (("server", "client"), ("client", "server")):
         for group in cases.of(f"{role}-never-closes"):
-            where, count = _spell(group.server), group.total[0]
+            where, count = _spell(group.server), group.total
             idle_s = group.sums.get("idle_ms", 0) / count / 1000
             yield Finding(
                 "close-wait-leak",
@@ -139,7 +139,7 @@ def _resets(cases: Cases) -> Iterator[Finding]:
     """F45 reset-by-peer-rate: who resets."""
     for role in ("client", "server"):
         for group in cases.of(f"reset-by-{role}"):
-            where, count = _spell(group.server), group.total[0]
+            where, count = _spell(group.server), group.total
             share = count / max(cases.answered.get(group.server, 0), count)
             if count < 3 and share < 0.5:
                 continue
@@ -214,7 +214,7 @@ def _black_hole(cases: Cases) -> Iterator[Finding]:
             "pmtu-blackhole",
             Severity.HIGH if told else Severity.MEDIUM,
             0.9 if told else 0.5,
-            f"large segments do not arrive: {_times(group.total[0], 'connection')} with {where}",
+            f"large segments do not arrive: {_times(group.total, 'connection')} with {where}",
             "Full-size segments are repeated without end while small ones pass: something on the way drops what is "
             "larger than its MTU" + (" and says so, but the sender does not hear it." if told else "."),
             scope=where,
@@ -236,7 +236,7 @@ def _vanished(cases: Cases) -> Iterator[Finding]:
                 "retransmission-stall",
                 Severity.MEDIUM,
                 0.7,
-                f"the {role} vanished: {_times(group.total[0], 'connection')} with {where} repeat into silence",
+                f"the {role} vanished: {_times(group.total, 'connection')} with {where} repeat into silence",
                 f"The {other} sends the same again and again and nothing comes back, no reset either: the {role} lost "
                 "power or network, or a firewall forgot the connection.",
                 scope=where,
@@ -255,7 +255,7 @@ def _zero_windows(cases: Cases) -> Iterator[Finding]:
                 "zero-window-peer-slow",
                 Severity.MEDIUM if last else Severity.LOW,
                 0.9,
-                f"the {role} does not read: its window closed on {_times(group.total[0], 'connection')} with {where}",
+                f"the {role} does not read: its window closed on {_times(group.total, 'connection')} with {where}",
                 f"A zero window means that the {role}'s receive buffer is full: its program reads too slowly or not.",
                 scope=where,
                 evidence=(f"{group.sums['zeros']} zero windows, {last} connections ended so", _numbers(group)),
@@ -315,5 +315,5 @@ def _many(clients: int) -> str:
 
 def _numbers(group: Group) -> str:
     shown = [str(number + 1) for number in group.examples[:5] if number >= 0]
-    more = " ..." if group.total[0] > len(shown) else ""
-    return f"connections {', '.join(shown)}{more}" if shown else f"{group.total[0]} connections"
+    more = " ..." if group.total > len(shown) else ""
+    return f"connections {', '.join(shown)}{more}" if shown else f"{group.total} connections"

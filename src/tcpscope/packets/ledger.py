@@ -12,7 +12,7 @@ from tcpscope.packets import step
 from tcpscope.packets.rows import RETRACTED, TransitionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 
@@ -51,9 +51,14 @@ class Ledger:
 
     def flow(self, serial: int) -> tuple[list[int], list[int], list[int], bytes]:
         """Return one connection's rows as lists: 32-bit words, 64-bit words, trouble, and its key."""
-        f = [int(word) & step.M for word in self.flows[serial]]
-        extra = [int(word) & step.M for word in self.extras[f[step.EXTRA]]]
-        return f, [int(word) for word in self.quads[serial]], extra, self.key_of(serial)
+        f = [word & step.M for word in self._plain(self.flows[serial])]
+        extra = [word & step.M for word in self._plain(self.extras[f[step.EXTRA]])]
+        return f, list(self._plain(self.quads[serial])), extra, self.key_of(serial)
+
+    def _plain(self, words: Any) -> Sequence[int]:  # noqa: ANN401 - a list, or in other ledgers an array
+        """Return words as integers of Python."""
+        numbers: Sequence[int] = words
+        return numbers
 
     def rows(self) -> Iterator[TransitionRow]:
         """Yield all transitions that stand, in the order in which the engine found them."""
@@ -64,25 +69,33 @@ class Ledger:
 
     def rows_of(self, serial: int) -> list[TransitionRow]:
         """Return the transitions of one connection that stand, in order."""
+        rows = (self._row(at) for at in self._places_of(serial))
+        return [row for row in rows if row.basis != RETRACTED]
+
+    def _places_of(self, serial: int) -> list[int]:
+        """Return where the log speaks of a connection. It is sorted through once, at the first question."""
         if self._rows_of is None:
             self._rows_of = {}
             for at in range(0, len(self.log), step.LOG_WORDS):
-                self._rows_of.setdefault(int(self.log[at]) >> 20, []).append(at)
-        rows = (self._row(at) for at in self._rows_of.get(serial, ()))
-        return [row for row in rows if row.basis != RETRACTED]
+                self._rows_of.setdefault(self.log[at] >> 20, []).append(at)
+        return self._rows_of.get(serial, [])
 
     def _row(self, at: int) -> TransitionRow:
-        what, packet, t_ns, earliest, latest = (int(word) for word in self.log[at : at + step.LOG_WORDS])
+        what, packet, t_ns, earliest, latest = self._plain(self.log[at : at + step.LOG_WORDS])
         return TransitionRow(
             what >> 20, packet, what >> 17 & 1, what >> 12 & 15, what & 0xFF, what >> 8 & 15, what >> 18 & 3,
             t_ns, earliest, latest,
         )  # fmt: skip
 
 
-def in_order(ledger: Ledger) -> list[int]:
-    """Return the serials in order of the first packet."""
-    if not isinstance(ledger.flows, list):
-        order: list[int] = ledger.flows[:, step.FIRST_PACKET].argsort(kind="stable").tolist()
-        return order
-    firsts = [int(f[step.FIRST_PACKET]) for f in ledger.flows]
-    return sorted(range(len(firsts)), key=firsts.__getitem__)
+def in_order(ledger: Ledger) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the serials in order of the first packet, and for each serial its place in that order."""
+    if isinstance(ledger.flows, list):
+        firsts = [f[step.FIRST_PACKET] for f in ledger.flows]
+        order = sorted(range(len(firsts)), key=firsts.__getitem__)
+        places = [0] * len(order)
+        for place, serial in enumerate(order):
+            places[serial] = place
+        return order, places
+    by_packet = ledger.flows[:, step.FIRST_PACKET].argsort(kind="stable")
+    return by_packet, by_packet.argsort(kind="stable")

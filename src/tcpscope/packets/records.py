@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tcpscope.machine.compiled import GUARD_SETS
 from tcpscope.machine.lifecycle import find_row
@@ -17,6 +17,7 @@ from tcpscope.packets.community import community_id
 from tcpscope.packets.ledger import in_order
 from tcpscope.packets.roles import client_end, spell_address
 from tcpscope.packets.rows import CERTAINTIES, NEVER, TWO_MSL_NS, TransitionRow
+from tcpscope.packets.totals import final_pairs
 from tcpscope.packets.verdict import judge
 
 if TYPE_CHECKING:
@@ -27,20 +28,27 @@ _LINUX_TIME_WAIT_NS = 60 * 10**9
 _ROLES = ("client", "server")
 
 
+#: How many connections :meth:`Connections.examples` gives of each final pair of states of a large capture.
+_EXAMPLES_OF_A_PAIR = 100
+_FEW = 1000
+
+
 class Connections(Sequence[Connection]):
-    """All connections of a ledger in order of their first packet; each is built when it is asked for."""
+    """All connections of a ledger in order of their first packet; each is built when it is asked for.
+
+    ``places`` says for each serial of the ledger where it is here.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._order = in_order(ledger)
+        self._order, self.places = in_order(ledger)
 
-    @property
-    def places(self) -> list[int]:
-        """For each serial of the ledger its position here."""
-        places = [0] * len(self._order)
-        for position, serial in enumerate(self._order):
-            places[serial] = position
-        return places
+    def examples(self) -> Iterator[Connection]:
+        """Yield connections of every final pair of states: all of a few, the first ones of many."""
+        most = _EXAMPLES_OF_A_PAIR if len(self) > _FEW else _FEW
+        for pair in final_pairs(self.ledger, most):
+            for serial in pair.serials:
+                yield build_connection(self.ledger, serial)
 
     def __len__(self) -> int:
         return len(self.ledger)
@@ -52,7 +60,7 @@ class Connections(Sequence[Connection]):
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return build_connection(self.ledger, self._order[index])._replace(number=index + 1)
+        return build_connection(self.ledger, int(self._order[index]))._replace(number=index + 1)
 
 
 def build_connection(ledger: Ledger, serial: int) -> Connection:

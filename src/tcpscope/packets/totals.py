@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.model.state import State
@@ -30,13 +30,20 @@ class Totals(NamedTuple):
     folded: int = 0  #: unanswered SYNs counted only (a flood of more than fits)
 
 
+class Pair(NamedTuple):
+    """A final pair of states: how many connections ended so, and the serials of the first ones."""
+
+    client: State
+    server: State
+    connections: int
+    serials: Sequence[int]
+
+
 def count_totals(ledger: Ledger, engine: str) -> Totals:
     """Count a ledger's connections and packets."""
-    segments, pairs = _count_rows(ledger) if isinstance(ledger.flows, list) else _count_arrays(ledger)
-    ordered = sorted(pairs.items(), key=lambda item: -item[1])
     return Totals(
         packets=ledger.packets,
-        segments=segments,
+        segments=_count_segments(ledger),
         connections=len(ledger) + sum(ledger.folded.values()),
         first_ns=ledger.first_ns if ledger.packets else None,
         last_ns=ledger.last_ns if ledger.packets else None,
@@ -44,37 +51,49 @@ def count_totals(ledger: Ledger, engine: str) -> Totals:
         fragments=ledger.skipped.get(FRAGMENT, 0),
         cut=ledger.skipped.get(CUT, 0),
         engine=engine,
-        state_pairs={(State(pair >> 4), State(pair & 15)): count for pair, count in ordered},
+        state_pairs={(pair.client, pair.server): pair.connections for pair in final_pairs(ledger, 0)},
         folded=sum(ledger.folded.values()),
     )
 
 
-def _count_rows(ledger: Ledger) -> tuple[int, dict[int, int]]:
-    pairs: dict[int, int] = {}
-    segments = 0
-    for serial in range(len(ledger)):
-        f = ledger.flows[serial]
-        client, _ = client_end(f, ledger.key_of(serial))
+def final_pairs(ledger: Ledger, most_serials: int) -> list[Pair]:
+    """Return the final pairs of states, most frequent first, each with up to ``most_serials`` serials."""
+    count = _pairs_of_rows if isinstance(ledger.flows, list) else _pairs_of_arrays
+    return sorted(count(ledger, most_serials), key=lambda pair: -pair.connections)
+
+
+def _count_segments(ledger: Ledger) -> int:
+    flows, other = ledger.flows, step.HALF_WORDS + step.PACKETS
+    if isinstance(flows, list):
+        return sum(f[step.PACKETS] + f[other] for f in flows)
+    return int(flows[:, step.PACKETS].sum()) + int(flows[:, other].sum())
+
+
+def _pairs_of_rows(ledger: Ledger, most_serials: int) -> list[Pair]:
+    serials_of: dict[tuple[int, int], list[int]] = {}
+    for serial, f in enumerate(ledger.flows):
+        client, _ = client_end(f, ledger.keys[serial])
         server = client if f[step.SHARED] & step.SELF else 1 - client
-        pair = f[client * step.HALF_WORDS + step.STATE] << 4 | f[server * step.HALF_WORDS + step.STATE]
-        pairs[pair] = pairs.get(pair, 0) + 1
-        segments += f[step.PACKETS] + f[step.HALF_WORDS + step.PACKETS]
-    return segments, pairs
+        states = f[client * step.HALF_WORDS + step.STATE], f[server * step.HALF_WORDS + step.STATE]
+        serials_of.setdefault(states, []).append(serial)
+    return [
+        Pair(State(client), State(server), len(serials), serials[:most_serials])
+        for (client, server), serials in serials_of.items()
+    ]
 
 
-def _count_arrays(ledger: Ledger) -> tuple[int, dict[int, int]]:
+def _pairs_of_arrays(ledger: Ledger, most_serials: int) -> list[Pair]:
     """Do the same over all rows at once."""
+    import numpy
+
     flows, keys = ledger.flows, ledger.packed_keys  # type: ignore[attr-defined]
-    high = step.HALF_WORDS
     is_high = clients_are_high(flows, keys)
-    low_state, high_state = flows[:, step.STATE], flows[:, high + step.STATE]
     is_self = (flows[:, step.SHARED] & step.SELF) != 0
-    high_state = high_state * ~is_self + low_state * is_self
-    pairs = (low_state << 4 | high_state) * ~is_high + (high_state << 4 | low_state) * is_high
-    counts: dict[int, int] = {}
-    for pair in range(16 * 16):
-        count = int((pairs == pair).sum())
-        if count:
-            counts[pair] = count
-    segments = int(flows[:, step.PACKETS].sum()) + int(flows[:, high + step.PACKETS].sum())
-    return segments, counts
+    low = flows[:, step.STATE]
+    high = numpy.where(is_self, low, flows[:, step.HALF_WORDS + step.STATE])
+    codes = numpy.where(is_high, high << 4 | low, low << 4 | high)
+    pairs = []
+    for code in numpy.bincount(codes).nonzero()[0].tolist():
+        (serials,) = (codes == code).nonzero()
+        pairs.append(Pair(State(code >> 4), State(code & 15), len(serials), serials[:most_serials].tolist()))
+    return pairs
