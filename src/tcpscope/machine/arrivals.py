@@ -13,7 +13,7 @@ from tcpscope.machine.moves import answer, challenge, fail, opening_guard, take
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import ISS_STEP, Incarnation, Tcb
 from tcpscope.model.event import Event, Guard
-from tcpscope.model.segment import ACK, FIN, RST, SYN, URG, Segment
+from tcpscope.model.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from tcpscope.model.state import State
 
 CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
@@ -187,6 +187,8 @@ def process_segment_text(tcb: Tcb, segment: Segment, events: Events, now_ns: int
         if row.sends:
             seq = (segment.seq + (segment.flags & SYN != 0)) & MASK
             receiving.take_text(tcb, seq, segment.payload, now_ns)
+            if segment.flags & PSH:
+                receiving.note_push(tcb, (seq + len(segment.payload)) & MASK)
             tcb.counters.text_segments_in += 1
             tcb.counters.bytes_in += len(segment.payload)
     elif segment.payload and _is_old(tcb, segment):
@@ -270,7 +272,7 @@ def _in_syn_sent(tcb: Tcb, segment: Segment, events: Events) -> bool:
 def _synchronize(tcb: Tcb, segment: Segment) -> None:
     """Take the peer's SYN: its number, window and options; text that came with it may wait."""
     tcb.irs = segment.seq
-    tcb.rcv_nxt = tcb.last_ack_sent = tcb.rcv_up = (segment.seq + 1) & MASK
+    tcb.rcv_nxt = tcb.last_ack_sent = tcb.rcv_up = tcb.rcv_psh = (segment.seq + 1) & MASK
     options.agree(tcb, segment)
     receiving.open_window(tcb)
     tcb.snd_wnd = tcb.max_snd_wnd = segment.wnd  # never scaled on SYN

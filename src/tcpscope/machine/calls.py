@@ -9,7 +9,7 @@ from __future__ import annotations
 from tcpscope.machine import receiving, sending
 from tcpscope.machine.lifecycle import Row
 from tcpscope.machine.moves import fail, take
-from tcpscope.machine.sequence import MASK
+from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import ISS_STEP, Tcb
 from tcpscope.model.address import Endpoint
 from tcpscope.model.errors import TcpscopeError
@@ -122,6 +122,16 @@ def abort(tcb: Tcb) -> None:
     if row.sends is Sends.RST:
         tcb.replies.append(_reset_segment(tcb))
     fail(tcb, "connection aborted")
+
+
+def flush(tcb: Tcb) -> int:
+    """Drop text that has no sequence numbers yet, so that none are lost; return how many octets."""
+    octets = tcb.unsent_bytes
+    tcb.unsent, tcb.unsent_bytes = [], 0
+    base = tcb.snd_nxt if tcb.snd_nxt != tcb.iss else (tcb.iss + 1) & MASK
+    tcb.pushed_seq = base if (tcb.pushed_seq - base) & MASK < HALF else tcb.pushed_seq
+    tcb.snd_up = base if (tcb.snd_up - base) & MASK < HALF else tcb.snd_up
+    return octets
 
 
 def settle_pending_close(tcb: Tcb) -> None:

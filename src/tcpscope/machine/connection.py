@@ -18,10 +18,11 @@ from tcpscope.machine import calls
 from tcpscope.machine.arrivals import segment_arrives
 from tcpscope.machine.fastpath import take_predicted
 from tcpscope.machine.icmp import take_icmp
+from tcpscope.machine.internet import Internet, checked
 from tcpscope.machine.options import size_segments
 from tcpscope.machine.plan import plan
 from tcpscope.machine.profile import RFC, Profile
-from tcpscope.machine.receiving import urgent_bytes
+from tcpscope.machine.receiving import pushed_bytes, urgent_bytes
 from tcpscope.machine.status import Status, status_of
 from tcpscope.machine.tcb import NEVER, Report, Tcb
 from tcpscope.machine.timeouts import arm
@@ -79,6 +80,10 @@ class Connection:
         self.tcb.now_ns = now_ns
         calls.abort(self.tcb)
 
+    def flush(self) -> int:
+        """Forget text that was queued and not yet sent (FLUSH, MAY-14); return how many octets."""
+        return calls.flush(self.tcb)
+
     def status(self) -> Status:
         """Return state, numbers, timers and counters at this instant."""
         return status_of(self.tcb)
@@ -135,10 +140,15 @@ class Connection:
         """Turn Nagle's algorithm off (MUST-17)."""
         self.tcb.nodelay = on
 
-    def set_keepalive(self, on: bool, *, idle_ns: int = 0, interval_ns: int = 0, count: int = 0) -> None:
-        """Switch keepalive (MUST-24); 0 leaves a value as it is. Any length is allowed (MUST-27)."""
+    def set_keepalive(
+        self, on: bool, *, idle_ns: int = 0, interval_ns: int = 0, count: int = 0, octet: bool = False
+    ) -> None:
+        """Switch keepalive (MUST-24); 0 leaves a value as it is. Any length is allowed (MUST-27).
+
+        ``octet``: probes carry one octet of garbage, for peers that do not answer empty ones (MAY-6).
+        """
         tcb = self.tcb
-        tcb.keepalive = on
+        tcb.keepalive, tcb.keepalive_octet = on, octet
         tcb.keepalive_idle_ns = idle_ns or tcb.keepalive_idle_ns
         tcb.keepalive_interval_ns = interval_ns or tcb.keepalive_interval_ns
         tcb.keepalive_count = count or tcb.keepalive_count
@@ -169,6 +179,29 @@ class Connection:
         if tcb.irs_known:
             size_segments(tcb)
 
+    def set_internet(self, internet: Internet) -> None:
+        """Set what IP is asked for with every segment from now on (MUST-48, MUST-49, MUST-51, SHLD-21).
+
+        Raises UsageError when a value does not fit into an IP header.
+        """
+        self.tcb.internet = checked(internet._replace(is_route_ours=bool(internet.route)))
+        if self.tcb.irs_known:
+            size_segments(self.tcb)
+
+    def note_internet(self, dscp: int, route: tuple[str, ...] | None) -> None:
+        """Take what IP tells of a segment that came in: its DS field (MAY-9) and the way back by its source route.
+
+        The newest way back is used for everything from now on (MUST-53, SHLD-24) unless the application has named
+        one (MUST-52).
+        """
+        former = self.tcb.internet
+        kept = former.route if former.is_route_ours or route is None else route
+        if (kept, dscp) == (former.route, former.received_dscp):
+            return
+        self.tcb.internet = former._replace(route=kept, received_dscp=dscp)
+        if kept != former.route and self.tcb.irs_known:
+            size_segments(self.tcb)
+
     # what an application asks often
 
     @property
@@ -180,6 +213,11 @@ class Connection:
     def readable_bytes(self) -> int:
         """Octets that :meth:`receive` would return."""
         return self.tcb.inbox_bytes
+
+    @property
+    def pushed_bytes(self) -> int:
+        """Octets of :attr:`readable_bytes` that the peer has pushed to the reader (MAY-17)."""
+        return pushed_bytes(self.tcb)
 
     @property
     def is_at_end_of_file(self) -> bool:
@@ -196,6 +234,11 @@ class Connection:
     def urgent_bytes(self) -> int:
         """Octets up to the end of urgent data (MUST-33)."""
         return urgent_bytes(self.tcb) if self.tcb.irs_known else 0
+
+    @property
+    def internet(self) -> Internet:
+        """What IP is asked for, and what it told."""
+        return self.tcb.internet
 
     @property
     def error(self) -> str:

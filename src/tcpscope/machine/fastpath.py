@@ -7,7 +7,13 @@ whole block. Everything unusual is left to :mod:`tcpscope.machine.arrivals`.
 from __future__ import annotations
 
 from tcpscope.machine.acknowledgement import advance
-from tcpscope.machine.receiving import CONGESTION_EXPERIENCED, deliver, note_segment_size, owe_acknowledgement
+from tcpscope.machine.receiving import (
+    CONGESTION_EXPERIENCED,
+    deliver,
+    note_push,
+    note_segment_size,
+    owe_acknowledgement,
+)
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import Tcb
 from tcpscope.model.segment import ACK, PSH, Segment
@@ -64,6 +70,8 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
     if octets:
         note_segment_size(tcb, octets)
         deliver(tcb, text)
+        if flags & PSH:
+            note_push(tcb, tcb.rcv_nxt)
         owe_acknowledgement(tcb, octets, now_ns)
         tcb.counters.text_segments_in += 1
         tcb.counters.bytes_in += octets

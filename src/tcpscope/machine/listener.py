@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tcpscope.machine.calls import is_valid_remote
 from tcpscope.machine.connection import Connection
+from tcpscope.machine.internet import DEFAULTS
 from tcpscope.machine.isn import (
     check_cookie,
     cookie_for,
@@ -64,6 +65,8 @@ class Listener:
         self.secret = secret
         self.profile = profile
         self.settings = settings or Settings()
+        self.mtu_bytes = self.settings.mtu_bytes  #: of the link that leads to the peers
+        self.internet = DEFAULTS  #: what its connections ask of IP until they say otherwise
         self.incomplete: dict[Endpoint, Connection] = {}
         self.complete: list[Connection] = []
         self.fresh: list[Connection] = []  #: complete and not yet handed to the host
@@ -155,7 +158,8 @@ class Listener:
     def _child(self, remote: Endpoint, iss: int) -> Connection:
         offset = timestamp_offset(self.secret, self.local, remote)
         child = Connection(self.local, remote, iss=iss, profile=self.profile, ts_offset_ms=offset)
-        child.set_segment_sizes(mtu_bytes=self.settings.mtu_bytes)
+        child.set_segment_sizes(mtu_bytes=self.mtu_bytes)
+        child.tcb.internet = self.internet
         child.set_buffers(receive_bytes=self.settings.receive_bytes)
         return child
 

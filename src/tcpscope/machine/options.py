@@ -95,6 +95,7 @@ def size_segments(tcb: Tcb) -> None:
     mss = min(tcb.peer_mss_bytes, tcb.path_mtu_bytes - header_bytes(tcb))
     if tcb.application_mss_bytes:
         mss = min(mss, tcb.application_mss_bytes)
+    mss -= tcb.internet.option_bytes
     tcb.mss_bytes = max(mss, MIN_MSS_BYTES) - (TIMESTAMP_BYTES if tcb.timestamps_ok else 0)
 
 

@@ -219,6 +219,18 @@ def urgent_bytes(tcb: Tcb) -> int:
     return left if left < HALF else 0
 
 
+def note_push(tcb: Tcb, end: int) -> None:
+    """Remember up to where the peer has pushed (MAY-17)."""
+    if (end - tcb.rcv_psh) & MASK < HALF:
+        tcb.rcv_psh = end
+
+
+def pushed_bytes(tcb: Tcb) -> int:
+    """Return how many of the octets that can be read were pushed."""
+    left = (tcb.rcv_psh - read_position(tcb)) & MASK
+    return min(left, tcb.inbox_bytes) if left < HALF else 0
+
+
 def read(tcb: Tcb, most_bytes: int) -> bytes:
     """Hand up to ``most_bytes`` to the application and let the window follow."""
     taken: list[Piece] = []

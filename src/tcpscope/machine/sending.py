@@ -211,8 +211,8 @@ def emit_probe(tcb: Tcb, now_ns: int) -> Segment:
 
 
 def emit_keepalive(tcb: Tcb, now_ns: int) -> Segment:
-    """Probe an idle peer without data (SHLD-12): one octet below SND.NXT."""
-    return _segment(tcb, (tcb.snd_nxt - 1) & MASK, ACK, b"", now_ns)
+    """Probe an idle peer one octet below SND.NXT: without data (SHLD-12), or for old peers with one octet (MAY-6)."""
+    return _segment(tcb, (tcb.snd_nxt - 1) & MASK, ACK, b"\0" if tcb.keepalive_octet else b"", now_ns)
 
 
 def _wake_up(tcb: Tcb, now_ns: int) -> None:

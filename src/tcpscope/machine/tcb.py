@@ -8,6 +8,7 @@ modules of this room its numbers.
 from __future__ import annotations
 
 from tcpscope.machine.congestion import ALGORITHMS, Congestion
+from tcpscope.machine.internet import DEFAULTS, Internet
 from tcpscope.machine.lifecycle import Row
 from tcpscope.machine.profile import Profile
 from tcpscope.machine.rack import Rack
@@ -81,13 +82,13 @@ class Tcb:
         "close_pending", "congestion", "counters", "deadline_delayed_ack_ns", "deadline_fin_wait_2_ns",
         "deadline_persist_ns", "deadline_probe_ns", "deadline_rack_ns", "deadline_retransmit_ns",
         "deadline_time_wait_ns", "dsack", "dup_acks", "ece_pending", "ecn", "error", "fast_path",
-        "fin_received", "flight", "gso_bytes", "inbox", "inbox_bytes", "initial_cwnd_segments", "irs",
+        "fin_received", "flight", "gso_bytes", "inbox", "inbox_bytes", "initial_cwnd_segments", "internet", "irs",
         "irs_known", "iss", "keepalive", "keepalive_count", "keepalive_idle_ns", "keepalive_interval_ns",
-        "keepalive_probes", "keepalive_sent_ns", "last_ack_sent", "last_received_ns", "last_sent_ns",
+        "keepalive_octet", "keepalive_probes", "keepalive_sent_ns", "last_ack_sent", "last_received_ns", "last_sent_ns",
         "listening_remote", "local", "max_snd_wnd", "missing_fin", "mss_bytes", "nodelay", "now_ns",
         "opened_actively", "ordered_by_recency", "out_of_order", "path_mtu_bytes", "peer_mss_bytes",
         "persist_backoff", "profile", "progress_ns", "pushed_seq", "r1_reported", "rack", "rcv_adv",
-        "rcv_mss_bytes", "rcv_nxt", "rcv_up", "rcv_wscale", "reader_gone", "receive_buffer_bytes",
+        "rcv_mss_bytes", "rcv_nxt", "rcv_psh", "rcv_up", "rcv_wscale", "reader_gone", "receive_buffer_bytes",
         "recovery", "remote", "reopened", "replies", "reports", "rtt", "sack_ok", "send_buffer_bytes",
         "sends_cwr", "snd_fin", "snd_nxt", "snd_una", "snd_up", "snd_wl1", "snd_wl2", "snd_wnd",
         "snd_wscale", "soft_error", "state", "syn_options", "taken", "tells_soft_errors", "timestamps_ok",
@@ -129,7 +130,7 @@ class Tcb:
 
     def _forget_receiving(self) -> None:
         self.irs_known = False
-        self.irs = self.rcv_nxt = self.rcv_adv = self.rcv_up = self.last_ack_sent = 0
+        self.irs = self.rcv_nxt = self.rcv_adv = self.rcv_up = self.rcv_psh = self.last_ack_sent = 0
         self.inbox: list[bytes | bytearray | memoryview] = []
         self.inbox_bytes = 0
         self.out_of_order: list[OutOfOrder] = []
@@ -149,6 +150,7 @@ class Tcb:
         self.initial_cwnd_segments = profile.initial_cwnd_segments
         self.application_mss_bytes = 0  # TCP_MAXSEG; 0: from the path MTU
         self.path_mtu_bytes = 1500
+        self.internet: Internet = DEFAULTS
         self.peer_mss_bytes = 0
         self.mss_bytes = 536
         self.gso_bytes = 0
@@ -177,6 +179,7 @@ class Tcb:
         self.keepalive_idle_ns = profile.keepalive_idle_ns
         self.keepalive_interval_ns = profile.keepalive_interval_ns
         self.keepalive_count = profile.keepalive_count
+        self.keepalive_octet = False
         self.keepalive_probes = 0
         self.keepalive_sent_ns = 0
         self.challenges = 0

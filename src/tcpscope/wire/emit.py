@@ -87,12 +87,17 @@ def emit_ipv4_header(
     tos: int = 0,
     identification: int = 0,
     fragment: int = _DONT_FRAGMENT,
+    options: bytes = b"",
 ) -> bytes:
-    """Write an IPv4 header without options. ``fragment`` is the flags and offset word. Raises ``ValueError``."""
-    if payload_len > 65_535 - 20:
-        raise ValueError(f"{payload_len} octets do not fit into an IPv4 packet")
-    head = _IPV4.pack(0x45, tos, 20 + payload_len, identification, fragment, ttl, protocol, 0) + source + destination
-    return head[:10] + _CHECKSUM.pack(checksum(head)) + head[12:]
+    """Write an IPv4 header; ``fragment`` is the flags and offset word, ``options`` are whole words. Raises
+    ``ValueError``.
+    """
+    size = 20 + len(options)
+    if payload_len > 65_535 - size or len(options) % 4 or len(options) > 40:
+        raise ValueError(f"{payload_len} octets and {len(options)} of options do not fit into an IPv4 packet")
+    first = 0x40 | size // 4
+    head = _IPV4.pack(first, tos, size + payload_len, identification, fragment, ttl, protocol, 0) + source + destination
+    return head[:10] + _CHECKSUM.pack(checksum(head + options)) + head[12:] + options
 
 
 def emit_ipv6_header(

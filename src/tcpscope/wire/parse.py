@@ -42,6 +42,7 @@ class Datagram(NamedTuple):
     dont_fragment: bool = False
     fragment_offset: int = -1  #: in octets; -1: no fragment
     has_more_fragments: bool = False
+    options: bytes = b""  #: of an IPv4 header
 
 
 class Frame(NamedTuple):
@@ -132,6 +133,7 @@ def _datagram(octets: memoryview, place: view.View) -> Datagram:
             bool(octets[ip + 6] & 0x40),
             place.fragment_offset,
             more,
+            bytes(octets[ip + 20 : min(transport, ip + 60)]),
         )
     traffic_class = (view.be16(octets, ip) >> 4) & 0xFF
     source, destination = bytes(octets[ip + 8 : ip + 24]), bytes(octets[ip + 24 : ip + 40])

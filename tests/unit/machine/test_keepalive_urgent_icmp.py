@@ -186,6 +186,17 @@ def test_linux_does_not_look_for_black_holes_by_default():
     assert bench.tcb.mss_bytes == 1460
 
 
+@pytest.mark.rfc("MAY-6")
+def test_keepalive_probe_may_carry_one_octet_for_peers_that_ignore_empty_ones():
+    bench = Bench().established()
+    bench.connection.set_keepalive(True, idle_ns=SECOND, interval_ns=SECOND, count=5, octet=True)
+    (probe,) = bench.wait(SECOND)
+    assert (probe.seq, bytes(probe.payload)) == (add(bench.tcb.snd_nxt, -1), b"\0")
+    other = Bench().established()  # whoever gets it acknowledges again and delivers nothing
+    assert [answer.ack for answer in other.got(ACK, seq=add(other.seq, -1), text=b"\0")] == [other.tcb.rcv_nxt]
+    assert other.connection.receive() is None
+
+
 @pytest.mark.rfc("MUST-14", "MUST-65", "SHLD-5", "MAY-3", "MUST-67")
 def test_mss_is_announced_on_syn_only_and_fits_the_link():
     bench = Bench()

@@ -104,7 +104,7 @@ def test_any_options_are_survived_by_the_endpoint(raw):
     assert end.state is State.ESTABLISHED and end.tcb.mss_bytes > 0
 
 
-@pytest.mark.rfc("MUST-57", "MUST-63")
+@pytest.mark.rfc("MUST-63")
 @pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "0.0.0.0", "ff02::1", "::"])
 def test_syn_from_no_unicast_address_is_dropped(address):
     from tcpscope.machine.listener import Listener

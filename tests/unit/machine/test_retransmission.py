@@ -223,7 +223,6 @@ def test_dsack_is_counted_and_lost_nothing():
     assert bench.tcb.counters.dsacks_in == 1 and bench.tcb.recovery.sacked_bytes == 0
 
 
-@pytest.mark.rfc("MAY-4")
 def test_last_segment_again_carries_push():
     bench = Bench().established()
     bench.call("send", b"all")

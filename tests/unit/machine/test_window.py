@@ -263,3 +263,44 @@ def test_syn_offers_the_scale_the_buffer_needs():
     bench.connection.set_buffers(receive_bytes=6 << 20)
     (syn,) = bench.call("open")
     assert syn.flags == SYN and syn.wnd == 65535 and syn.options.window_scale == 7
+
+
+@pytest.mark.rfc("MAY-14")
+def test_flush_drops_what_has_no_sequence_number_yet_and_nothing_else():
+    bench = sender(1000)
+    sent = bench.call("send", bytes(1000)) + bench.call("send", b"stays here" * 50, urgent=True)
+    assert sum(len(segment.payload) for segment in sent) == 1000
+    after = bench.tcb.snd_nxt
+    assert bench.connection.flush() == 500 and bench.connection.flush() == 0
+    assert bench.got(ACK, wnd=8000) == [] and bench.tcb.snd_nxt == after
+    (segment,) = bench.call("send", b"next")
+    assert (segment.seq, bytes(segment.payload), segment.urgent_pointer) == (after, b"next", 0)
+
+
+@pytest.mark.rfc("MAY-14")
+def test_flush_before_the_handshake_keeps_the_syn():
+    bench = Bench().syn_sent()
+    bench.call("send", b"too early")
+    assert bench.connection.flush() == 9
+    assert [bytes(segment.payload) for segment in bench.got(SYN | ACK)] == [b""]
+
+
+@pytest.mark.rfc("MAY-17")
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_reader_is_told_how_much_was_pushed(fast_path):
+    bench = Bench(fast_path=fast_path).established()
+    bench.tcb.taken = None
+    connection = bench.connection
+    bench.got(ACK, text=b"half a")
+    assert (connection.readable_bytes, connection.pushed_bytes) == (6, 0)
+    bench.got(ACK | PSH, text=b" line")
+    bench.got(ACK, text=b"more")
+    assert (connection.readable_bytes, connection.pushed_bytes) == (15, 11)
+    connection.receive(4)
+    assert connection.pushed_bytes == 7
+    connection.receive(7)
+    assert (connection.readable_bytes, connection.pushed_bytes) == (4, 0)
+    bench.got(ACK | PSH, seq=add(bench.tcb.rcv_nxt, 3), text=b"later")  # out of order: pushed once it is there
+    assert connection.pushed_bytes == 4
+    bench.got(ACK, seq=bench.tcb.rcv_nxt, text=b"gap")
+    assert connection.pushed_bytes == connection.readable_bytes == 12
