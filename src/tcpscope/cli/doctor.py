@@ -209,6 +209,7 @@ def _look_at_host(options: argparse.Namespace, thresholds: Thresholds) -> list[L
             thresholds=thresholds,
             others=others,
             wanted_ports=options.port,
+            place=_spell_place(place) if len(snapshots) > 1 else "",
         )
         looks.append(look)
     if not options.no_store:
@@ -223,6 +224,11 @@ def _places(wanted: Sequence[str]) -> list[str | None]:
 
     found, _ = find_namespaces()
     return [None, *(one.path for one in found[1:])]
+
+
+def _spell_place(place: str | None) -> str:
+    """Spell a namespace as ``--netns`` takes it."""
+    return "this namespace" if place is None else f"--netns {place.removeprefix('/run/netns/')}"
 
 
 def _wait(seconds: float, *, is_witnessed: bool) -> Entries:
@@ -276,10 +282,12 @@ def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[
         raise UsageError("--netns is for this host, not for files")
     rows = [_read_capture(path) if is_capture(path) else read_dumps(path) for path in options.files]
     hosts: list[list[Snapshot]] = []
-    for row in rows:
+    names: list[str] = []
+    for path, row in zip(options.files, rows, strict=True):
         same = next((known for known in hosts if _is_same_host(known[-1], row[0])), None)
         if same is None:
             hosts.append(list(row))
+            names.append(path)
         else:
             same.extend(row)
     looks = []
@@ -287,7 +295,10 @@ def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[
     for number, row in enumerate(hosts):
         others = [snapshot for index, snapshot in enumerate(last) if index != number]
         previous = row[-2] if len(row) > 1 else None
-        looks.append(Look(last[number], previous, thresholds=thresholds, others=others, wanted_ports=options.port))
+        place = names[number] if len(hosts) > 1 else ""
+        looks.append(
+            Look(last[number], previous, thresholds=thresholds, others=others, wanted_ports=options.port, place=place)
+        )
     return looks
 
 

@@ -95,8 +95,11 @@ def diagnose(
 
 
 def examine(looks: Sequence[Look]) -> Diagnosis:
-    """Judge several namespaces (or hosts) together, and say what could not be judged in any of them."""
-    findings = [finding for look in looks for finding in judge(look)]
+    """Judge several namespaces (or hosts) together, and say what could not be judged in any of them.
+
+    Where there are several, each finding names its place (``Look.place``).
+    """
+    findings = [finding._replace(place=look.place) for look in looks for finding in judge(look)]
     return Diagnosis(tuple(arrange(findings)), tuple(unjudged(looks)))
 
 
@@ -119,17 +122,21 @@ def missing_inputs(look: Look) -> dict[str, str]:
     """Return which inputs of the catalogue's ``needs`` a look lacks, each with a reason."""
     snapshot = look.snapshot
     tcp = [socket for bucket in look.states.values() for socket in bucket[:50]]
+    # Why: where no socket has an owner there is no process to look at.
+    is_owned = snapshot.coverage.owners in ("", "none") or any(socket.inode or socket.owners for socket in tcp)
+    # Why: mini-sockets and requests have no tcp_info to see.
+    whole = [socket for socket in tcp if socket.kind == "full"]
     tests = {
         "two-looks": (look.previous is None or look.elapsed_s <= 0, _why_no_rates(look)),
         "counters": (not snapshot.counters, "the kernel's counters were not seen"),
-        "tcp_info": (bool(tcp) and not any(socket.tcp_info for socket in tcp), "tcp_info was not seen"),
+        "tcp_info": (bool(whole) and not any(socket.tcp_info for socket in whole), "tcp_info was not seen"),
         "timers": (
             snapshot.coverage.source != "live" and not any(one.timer for one in tcp),
             "the source shows no timers",
         ),
         "backlog": (bool(look.listeners) and not look.has_backlogs, "the source shows no backlogs (sock_diag does)"),
         "owners": (snapshot.coverage.owners == "none", "owners were not seen (root sees all)"),
-        "processes": (not snapshot.processes, "processes were not seen"),
+        "processes": (not snapshot.processes and is_owned, "processes were not seen"),
         "sysctls": (not snapshot.sysctls, "the kernel's settings were not seen"),
         "limits": (not snapshot.limits, "the kernel's limits were not seen"),
         "history": (look.history.looks == 0, "needs earlier looks (none are remembered since boot)"),

@@ -83,21 +83,45 @@ def _overflow(look: Look, listener: Socket, overflows: int | None) -> Finding:
     ]
     if clients:
         case.witness(0.4, f"{many(len(clients), 'client')} on this host hang in SYN_SENT towards it")
+    is_stopped = _accepts_nothing(look, listener, waiting)
+    if is_stopped:
+        case.witness(0.6, "all that waited at the first look still wait: accept() took none of them in between")
     severity = Severity.HIGH if overflows or is_steady or look.previous is None else Severity.MEDIUM
+    return _full_queue(look, case, severity, [listener, *waiting], is_stopped)
+
+
+def _full_queue(look: Look, case: Case, severity: Severity, sockets: Sequence[Socket], is_stopped: bool) -> Finding:
+    listener = sockets[0]
+    who = look.whose(listener)
+    fault = "calls accept() no more" if is_stopped else "does not call accept() fast enough, or not at all"
+    enlarge = (
+        *code_for(look, "backlog", [listener]),
+        *sysctl(look, "net.core.somaxconn", "4096", "then listen() again: restart the program"),
+    )
     return case.close(
         severity,
-        f"port {listener.local.port} turns new connections away",
-        f"The queue of completed connections is full: {look.whose(listener)} does not call accept() fast enough, or not at "
-        "all. The kernel drops further SYNs, so clients wait in SYN_SENT for 1, 2, 3, 4 s between attempts and the server "
-        "sees nothing of them.",
-        (
-            *code_for(look, "accept-faster", [listener]),
-            *code_for(look, "backlog", [listener]),
-            sysctl(look, "net.core.somaxconn", "4096", "then listen() again: restart the program"),
-        ),
-        [listener, *waiting],
-        _AVOID_OVERFLOW,
+        f"port {listener.local.port} turns new connections away" + (f": {who} does not accept" if is_stopped else ""),
+        f"The queue of completed connections is full: {who} {fault}. The kernel drops further SYNs, so clients wait in "
+        "SYN_SENT for 1, 2, 3, 4 s between attempts and the server sees nothing of them.",
+        code_for(look, "unblock-loop", [listener])
+        if is_stopped
+        else (*code_for(look, "accept-faster", [listener]), *enlarge),
+        sockets,
+        ("a larger backlog: nobody empties it", _AVOID_OVERFLOW[0]) if is_stopped else _AVOID_OVERFLOW,
     )
+
+
+def _accepts_nothing(look: Look, listener: Socket, waiting: Sequence[Socket]) -> bool:
+    """Whether every connection that waited for accept() at the first look waits still."""
+    if look.previous is None or look.before(listener) is None:
+        return False
+    now = {socket.cookie for socket in waiting}
+    both = (State.ESTABLISHED, State.CLOSE_WAIT)
+    then = {
+        one.cookie for one in look.previous.sockets
+        if one.local.port == listener.local.port and one.state in both and look.is_unaccepted(one)
+    }  # fmt: skip
+    return bool(then) and 0 not in now and then <= now
 
 
 def _unaccepted(look: Look, listener: Socket) -> list[Socket]:
@@ -122,7 +146,7 @@ def _somewhere(look: Look, overflows: int) -> Finding:
         f"A listener turned {many(overflows, 'SYN')} away between the two looks",
         "The counter is global for the namespace and says that an accept queue was full; no queue is full now, so it comes "
         "in bursts.",
-        (*code_for(look, "backlog", busiest), sysctl(look, "net.core.somaxconn", "4096", "then listen() again")),
+        (*code_for(look, "backlog", busiest), *sysctl(look, "net.core.somaxconn", "4096", "then listen() again")),
         busiest,
         _AVOID_OVERFLOW,
     )
@@ -175,7 +199,7 @@ def small_backlog(look: Look) -> Iterator[Finding]:
             Severity.LOW,
             f"port {listener.local.port} has a backlog of only {listener.backlog}",
             f"At this rate a pause of {(listener.backlog or 0) / rate:.1f} s fills the queue and SYNs are dropped.",
-            (*code_for(look, "backlog", [listener]), sysctl(look, "net.core.somaxconn", "4096", "the upper limit")),
+            (*code_for(look, "backlog", [listener]), *sysctl(look, "net.core.somaxconn", "4096", "the upper limit")),
             [listener],
         )
 
@@ -220,9 +244,10 @@ def _stalled(look: Look, process: Process, share: float, waiting: Sequence[Socke
         case.witness(0.4, "the queue did not get shorter between the looks")
     elif look.previous is not None:
         case.doubt(0.3, "the queue moved between the looks: it still accepts")
-    held = [socket for socket in look.held_by(process.pid) if socket.state == State.CLOSE_WAIT]
+    held = group((one for one in look.held_by(process.pid) if one.state != State.LISTEN), lambda one: one.state.name)
     if held:
-        case.witness(0.2, f"{count(len(held))} of them are connections in CLOSE_WAIT")
+        shares = sorted(((len(found), state) for state, found in held.items()), reverse=True)
+        case.witness(0.2, "its connections: " + ", ".join(f"{count(number)} {state}" for number, state in shares[:4]))
     return case.close(
         Severity.HIGH if is_full else Severity.MEDIUM,
         f"{process.name} ({process.pid}) {'cannot accept any more' if is_full else 'will soon not be able to accept'}: {percent(share)} of its descriptors are gone",
@@ -334,7 +359,7 @@ def _closed_with_queue(look: Look) -> Iterator[Finding]:
             "close() of a listener resets every connection in its queue: those clients were connected and get ECONNRESET.",
             (
                 config("systemd socket activation: the listener outlives the program"),
-                sysctl(
+                *sysctl(
                     look, "net.ipv4.tcp_migrate_req", "1", "with SO_REUSEPORT: the queue moves to the other listener"
                 ),
             ),

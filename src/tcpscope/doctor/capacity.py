@@ -65,7 +65,7 @@ def memory(look: Look) -> Iterator[Finding]:
         "('out of memory -- consider tuning tcp_mem').",
         (
             command("tcpscope list -e --sort -recv-q   (and -send-q) shows whose queues are long"),
-            sysctl(
+            *sysctl(
                 look, "net.ipv4.tcp_mem", f"{pressure} {high} {high * 3 // 2}", "pages; only when the memory is there"
             ),
         ),
@@ -98,8 +98,8 @@ def orphans(look: Look) -> Iterator[Finding]:
         "An orphan is a socket its program has closed while data or FIN are not acknowledged. Past the limit the kernel "
         "resets them ('too many orphaned sockets'). The number is that of the machine.",
         (
-            sysctl(look, "net.ipv4.tcp_orphan_retries", "3", "they give up after 7 s instead of 107 s"),
-            sysctl(look, "net.ipv4.tcp_max_orphans", str(limit * 2), "up to 64 KiB each at worst"),
+            *sysctl(look, "net.ipv4.tcp_orphan_retries", "3", "they give up after 7 s instead of 107 s"),
+            *sysctl(look, "net.ipv4.tcp_max_orphans", str(limit * 2), "up to 64 KiB each at worst"),
         ),
     )
 
@@ -185,7 +185,7 @@ def descriptors(look: Look) -> Iterator[Finding]:
             Severity.HIGH,
             f"The machine has used {percent(now / most)} of its file handles",
             "Past fs.file-max every open() and socket() of every process fails with ENFILE.",
-            (sysctl(look, "fs.file-max", str(most * 2)), command("tcpscope states --by process")),
+            (*sysctl(look, "fs.file-max", str(most * 2)), command("tcpscope states --by process")),
         )
 
 
@@ -310,8 +310,8 @@ def softnet(look: Look) -> Iterator[Finding]:
         f"The kernel dropped {many(dropped, 'packet')} before TCP saw them",
         "A CPU's input queue was full: packets come faster than one core takes them. Often the real cause of packet loss.",
         (
-            sysctl(look, "net.core.netdev_max_backlog", "10000"),
-            sysctl(look, "net.core.netdev_budget", "600"),
+            *sysctl(look, "net.core.netdev_max_backlog", "10000"),
+            *sysctl(look, "net.core.netdev_budget", "600"),
             command("spread interrupts: ethtool -X IF equal N; RPS: echo f > /sys/class/net/IF/queues/rx-0/rps_cpus"),
         ),
     )
@@ -340,8 +340,8 @@ def conntrack(look: Look) -> Iterator[Finding]:
         "When it is full of assured flows, packets of new connections are dropped ('nf_conntrack: table full, dropping "
         "packet'): clients hang in SYN_SENT.",
         (
-            sysctl(look, "net.netfilter.nf_conntrack_max", str((most or 65536) * 2)),
-            sysctl(
+            *sysctl(look, "net.netfilter.nf_conntrack_max", str((most or 65536) * 2)),
+            *sysctl(
                 look,
                 "net.netfilter.nf_conntrack_tcp_timeout_established",
                 "86400",

@@ -54,6 +54,11 @@ def _same_sockets(symptom: Finding, cause: Finding) -> bool:
     return any(socket.flow in mine for socket in cause.sockets)
 
 
+def _on(setting: str) -> Related:
+    """Whether the symptom is a word about this setting."""
+    return lambda symptom, cause: symptom.scope.endswith(f".{setting}")
+
+
 def _anywhere(symptom: Finding, cause: Finding) -> bool:
     return True
 
@@ -67,7 +72,7 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "accept-stalled-by-fd-limit": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
     "fd-exhaustion-near": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
     "accept-queue-overflow": (("accept-stalled-by-fd-limit", _same_process), ("close-wait-app-blocked", _same_process), ("fd-exhaustion-near", _same_process), ("reuseport-imbalance", _same_sockets)),
-    "syn-sent-blackhole": (("accept-queue-overflow", _same_port), ("accept-stalled-by-fd-limit", _same_port), ("syn-flood", _same_port), ("conntrack-table-full", _anywhere), ("no-route", _anywhere)),
+    "syn-sent-blackhole": (("accept-queue-overflow", _same_port), ("accept-stalled-by-fd-limit", _same_port), ("syn-flood", _same_port), ("conntrack-table-full", _anywhere), ("no-route", _anywhere), ("retransmission-stall", _same_remote)),
     "ghost-established-by-overflow": (("accept-queue-overflow", _same_port), ("syn-flood", _same_port)),
     "fin-wait2-orphan-pile": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
     "fin-wait2-half-closed-forever": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
@@ -77,6 +82,8 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "fin-wait1-zero-window": (("reader-stalled-locally", _ends_meet),),
     "reader-stalled-locally": (("close-wait-app-blocked", _same_process),),
     "retransmission-stall": (("pmtu-blackhole", _same_remote), ("idle-firewall-drop", _same_remote), ("ghost-established-by-overflow", _same_sockets)),
+    "fin-wait1-stuck": (("retransmission-stall", _same_remote),),
+    "last-ack-pile": (("retransmission-stall", _same_remote), ("fin-wait1-stuck", _same_remote)),
     "packet-loss": (("softnet-drop", _anywhere), ("checksum-errors", _anywhere), ("pmtu-blackhole", _anywhere), ("retransmission-stall", _anywhere)),
     "too-many-orphans": (("fin-wait1-zero-window", _anywhere), ("fin-wait1-stuck", _anywhere), ("last-ack-pile", _anywhere)),
     "tcp-memory-pressure": (("fin-wait1-zero-window", _anywhere), ("reader-stalled-locally", _anywhere), ("zero-window-peer-slow", _anywhere)),
@@ -96,7 +103,11 @@ INSTEAD: tuple[tuple[str, str, Related], ...] = (
     ("half-open-stale", "no-keepalive-on-long-idle", _same_sockets),
     ("accept-stalled-by-fd-limit", "fd-exhaustion-near", _same_scope),
     ("exposed-listener", "unexpected-listener", _same_sockets),
-    ("accept-stalled-by-fd-limit", "fd-exhaustion-near", _same_scope),
+    # Why: the better one names the setting, with its present value, among its remedies.
+    ("ephemeral-port-exhaustion-timewait", "sysctl-lint", _on("ip_local_port_range")),
+    ("ephemeral-port-exhaustion-live", "sysctl-lint", _on("ip_local_port_range")),
+    ("syn-flood", "sysctl-lint", _on("tcp_syncookies")),
+    ("tw-bucket-overflow", "sysctl-lint", _on("tcp_max_tw_buckets")),
     # Why: a handshake whose last ACK found no room repeats SYN|ACK to a client that is connected: the same counter.
     ("accept-queue-overflow", "ghost-reconnect", _anywhere),
     ("syn-recv-ack-lost", "ghost-reconnect", _anywhere),

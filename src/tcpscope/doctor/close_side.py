@@ -235,9 +235,9 @@ def _full_in(look: Look, sockets: Sequence[Socket], growth: float) -> str:
 
 def _relief(sockets: Sequence[Socket]) -> tuple[Remedy, ...]:
     ports = {socket.local.port for socket in sockets}
-    where = f" and sport = :{min(ports)}" if len(ports) == 1 else ""
+    where = f" sport = :{min(ports)}" if len(ports) == 1 else ""
     pids = holders_of(sockets[0])
-    where = where or (f" and pid = {pids[0]}" if pids else "")
+    where = where or (f" pid = {pids[0]}" if pids else "")
     return (
         command(
             f"tcpscope kill 'state close-wait{where}'   buys time: the program gets ECONNABORTED on each; it leaks again"
@@ -248,7 +248,9 @@ def _relief(sockets: Sequence[Socket]) -> tuple[Remedy, ...]:
 
 def fin_wait_2_orphans(look: Look) -> Iterator[Finding]:
     """F03 fin-wait2-orphan-pile: closed here, not closed there."""
-    orphans = [socket for socket in look.states[State.FIN_WAIT_2] if is_orphan_fin_wait_2(socket)]
+    closed = [socket for socket in look.states[State.FIN_WAIT_2] if is_orphan_fin_wait_2(socket)]
+    old, unknown = look.older_than(closed, look.limit_of("fin-wait2-orphan-pile.age_s"))
+    orphans = old + unknown
     if not orphans:
         return
     by_remote = group(orphans, lambda socket: address(socket.remote.address))
@@ -271,9 +273,11 @@ def _orphan_pile(look: Look, sockets: Sequence[Socket], scope: str, severity: Se
     case = Case("fin-wait2-orphan-pile", scope)
     case.witness(0.6, f"{many(len(sockets), 'orphan')} in FIN_WAIT_2 ({scope}), e.g. {example(sockets)}")
     timeout = look.setting("net.ipv4.tcp_fin_timeout", 60)
+    oldest = look.oldest_ms(sockets)
     case.witness(
         0.2,
-        f"each is forgotten after {timeout} s (tcp_fin_timeout), so these came within the last {timeout} s",
+        f"each is forgotten after {timeout} s (tcp_fin_timeout)"
+        + (f", the oldest is {span(oldest)} old" if oldest else ""),
     )
     paired = [(socket, one) for socket in sockets[:200] if (one := look.other_end(socket)) is not None]
     waiting = [one for _, one in paired if one.state == State.CLOSE_WAIT]
@@ -291,7 +295,7 @@ def _orphan_pile(look: Look, sockets: Sequence[Socket], scope: str, severity: Se
         "with RST. It costs little here.",
         (
             config("at the peer: it has to close on end of file (see close-wait-leak there)"),
-            sysctl(look, "net.ipv4.tcp_fin_timeout", "30", "harmless, and only shortens this state"),
+            *sysctl(look, "net.ipv4.tcp_fin_timeout", "30", "harmless, and only shortens this state"),
         ),
         sockets,
         ("fear of a crash: on Linux the orphans are bounded by tcp_fin_timeout and tcp_max_tw_buckets",),
@@ -385,7 +389,7 @@ def _zero_window(look: Look, probing: Sequence[Socket]) -> Iterator[Finding]:
         "and keeps the queued data meanwhile. In numbers this is a slow reader at work, or an attack (Sockstress).",
         (
             *code_for(look, "drain-then-close", old),
-            command("tcpscope kill 'state fin-wait-1 and send-q > 0'   gives the memory back; the peers get RST"),
+            command("tcpscope kill 'state fin-wait-1 send-q > 0'   gives the memory back; the peers get RST"),
         ),
         old,
         ("SO_LINGER {1, 0} everywhere: it throws away data of healthy peers too",),
@@ -454,9 +458,13 @@ def _unanswered_fin(look: Look, sockets: Sequence[Socket], id: str) -> Finding:
         explanation,
         (
             trace_path(sockets[0].remote),
-            sysctl(look, "net.ipv4.tcp_orphan_retries", "3", "gives up after 7 s on busy edges; never 1, that is 1.9 s")
-            if id == "fin-wait1-stuck"
-            else sysctl(look, last_ack_line, "120", "a firewall must not forget before the kernels do (107 s)"),
+            *(
+                sysctl(
+                    look, "net.ipv4.tcp_orphan_retries", "3", "gives up after 7 s on busy edges; never 1, that is 1.9 s"
+                )
+                if id == "fin-wait1-stuck"
+                else sysctl(look, last_ack_line, "120", "a firewall must not forget before the kernels do (107 s)")
+            ),
         ),
         sockets,
     )

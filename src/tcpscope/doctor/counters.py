@@ -137,7 +137,7 @@ def _spurious(look: Look, repeated: int, duplicates: int) -> Finding:
         "Segments are repeated without need: they are late or reordered, not lost",
         "Several paths, a busy receiver or a tail loss probe: the original arrived too. It costs bandwidth, not data.",
         (
-            sysctl(look, "net.ipv4.tcp_recovery", "1", "RACK tolerates reordering"),
+            *sysctl(look, "net.ipv4.tcp_recovery", "1", "RACK tolerates reordering"),
             config("links: hash per flow, not per packet"),
         ),
     )
@@ -162,8 +162,8 @@ def pruning(look: Look) -> Iterator[Finding]:
         "The program reads too slowly for the buffer, or SO_RCVBUF was set small (which also switches autotuning off).",
         (
             config("do not set SO_RCVBUF"),
-            sysctl(look, "net.ipv4.tcp_rmem", "4096 131072 33554432"),
-            sysctl(look, "net.core.rmem_max", "33554432"),
+            *sysctl(look, "net.ipv4.tcp_rmem", "4096 131072 33554432"),
+            *sysctl(look, "net.core.rmem_max", "33554432"),
         ),
         pressed,
     )
@@ -334,7 +334,7 @@ def backlog(look: Look) -> Iterator[Finding]:
         "Segments are dropped while a program's system call holds the socket",
         "While a call (a large send, a slow copy) owns the socket, arriving segments queue in its backlog; that was full.",
         (
-            sysctl(look, "net.ipv4.tcp_rmem", "4096 131072 33554432", "its third number bounds the backlog too"),
+            *sysctl(look, "net.ipv4.tcp_rmem", "4096 131072 33554432", "its third number bounds the backlog too"),
             config("smaller writes, more threads"),
         ),
         held,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import command, config
+from tcpscope.doctor.hints import command, config, filter_rule
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import count, end, listing, many, span
 from tcpscope.model.address import Endpoint
@@ -23,12 +23,14 @@ class Service(NamedTuple):
     """A sensitive port: ``is_open`` when the service asks for no password by default; ``bind`` is how to bind it.
 
     ``programs``: how the names of its processes begin; an owner of another name is most likely another service.
+    ``words``: of a program that runs anything (python, java, node) the command line must have one of these.
     """
 
     name: str
     is_open: bool = False
     bind: str = ""
     programs: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 # fmt: off
@@ -39,15 +41,15 @@ SENSITIVE: dict[int, Service] = {
     2375: Service("Docker API", True, "dockerd -H unix:// only, or TLS on 2376", ("dockerd",)), 2376: Service("Docker API (TLS)"),
     2379: Service("etcd", True, "--listen-client-urls https://127.0.0.1:2379 with client certificates", ("etcd",)),
     3306: Service("MySQL", False, "bind_address = 127.0.0.1"), 3389: Service("RDP"),
-    5432: Service("PostgreSQL", False, "listen_addresses = 'localhost'"), 5601: Service("Kibana", True, "server.host: localhost", ("kibana", "node")),
+    5432: Service("PostgreSQL", False, "listen_addresses = 'localhost'"), 5601: Service("Kibana", True, "server.host: localhost", ("kibana", "node"), ("kibana",)),
     5900: Service("VNC"), 6379: Service("Redis", True, "bind 127.0.0.1 -::1 and protected-mode yes, or requirepass", ("redis", "valkey", "keydb")),
     8086: Service("InfluxDB", True, programs=("influx",)), 9000: Service("PHP-FPM or ClickHouse", True, "listen = /run/php-fpm.sock", ("php", "clickhouse")),
-    9200: Service("Elasticsearch", True, "network.host: _local_", ("java", "elastic")), 9300: Service("Elasticsearch transport", True, "network.host: _local_", ("java", "elastic")),
+    9200: Service("Elasticsearch", True, "network.host: _local_", ("java", "elastic"), ("elastic", "opensearch")), 9300: Service("Elasticsearch transport", True, "network.host: _local_", ("java", "elastic"), ("elastic", "opensearch")),
     10250: Service("kubelet"), 11211: Service("memcached", True, "-l 127.0.0.1", ("memcached",)), 15672: Service("RabbitMQ management"),
     27017: Service("MongoDB", True, "net.bindIp: 127.0.0.1", ("mongo",)),
-    5005: Service("Java debugger (JDWP)", True, "address=127.0.0.1:5005", ("java",)), 5678: Service("Python debugger (debugpy)", True, "--listen 127.0.0.1:5678", ("python", "debugpy")),
-    9229: Service("Node inspector", True, "--inspect=127.0.0.1:9229", ("node",)), 6006: Service("TensorBoard", True, "--bind_all off", ("tensorboard", "python")),
-    8888: Service("Jupyter", True, "--ip=127.0.0.1", ("jupyter", "python")),
+    5005: Service("Java debugger (JDWP)", True, "address=127.0.0.1:5005", ("java",), ("jdwp",)), 5678: Service("Python debugger (debugpy)", True, "--listen 127.0.0.1:5678", ("python", "debugpy"), ("debugpy",)),
+    9229: Service("Node inspector", True, "--inspect=127.0.0.1:9229", ("node",), ("--inspect",)), 6006: Service("TensorBoard", True, "--bind_all off", ("tensorboard", "python"), ("tensorboard",)),
+    8888: Service("Jupyter", False, "--ip=127.0.0.1", ("jupyter", "python"), ("jupyter", "notebook")),
 }
 # fmt: on
 _SHELLS = frozenset(
@@ -69,6 +71,8 @@ _SHELLS = frozenset(
 )
 #: They hold ports for programs in containers, whose names they hide.
 _PROXIES = ("docker-proxy", "rootlessport", "conmon", "systemd", "kube-proxy")
+#: They run any program: only the command line tells which.
+_RUNNERS = ("python", "java", "node")
 _HIDING = ("/tmp/", "/dev/shm/", "/var/tmp/", "/memfd:", "memfd:")
 
 
@@ -132,11 +136,11 @@ def exposed(look: Look) -> Iterator[Finding]:
         if protected:
             continue
         yield case.close(
-            Severity.HIGH if is_open else Severity.MEDIUM,
+            Severity.INFO if other else Severity.HIGH if is_open else Severity.MEDIUM,
             f"{other or service.name} (port {port}) listens to the world",
             "It is bound to every address (or a global one). That does not yet mean that anybody can reach it: a firewall "
             "or cloud rules before this host are not visible from here.",
-            _bind_remedies(look, port, Service(other) if other else service),
+            _bind_remedies(look, port, Service(other) if other else service, served),
             listeners,
         )
 
@@ -146,16 +150,27 @@ def _program(look: Look, socket: Socket) -> str:
 
 
 def _other_program(look: Look, socket: Socket, service: Service) -> str:
-    """Return the owner's name when it is known and is none of the service's programs."""
+    """Return the owner's name when what is known of it says that it is none of the service's programs."""
     name = _program(look, socket)
-    is_known = bool(name and service.programs) and not name.startswith(_PROXIES)
-    return name if is_known and not name.startswith(service.programs) else ""
+    if not name or not service.programs or name.startswith(_PROXIES):
+        return ""
+    if not name.startswith(service.programs):
+        return name
+    process = look.process(socket.owners[0])
+    command = " ".join(process.command).lower() if process else ""
+    is_runner = bool(command and service.words) and name.startswith(_RUNNERS)
+    return name if is_runner and not any(word in command for word in service.words) else ""
 
 
-def _bind_remedies(look: Look, port: int, service: Service) -> tuple[Remedy, ...]:
+def _bind_remedies(look: Look, port: int, service: Service, served: Sequence[str]) -> tuple[Remedy, ...]:
+    # Why: without iifname the rules would cut off the programs of this host too; `ip saddr` is about IPv4 alone.
+    rules = (
+        [f'iifname != "lo" ip saddr != 10.0.0.0/8 tcp dport {port} drop'] if any("v4" in one for one in served) else []
+    )
+    rules += [f'iifname != "lo" meta nfproto ipv6 tcp dport {port} drop'] if any("v6" in one for one in served) else []
     return (
         config(service.bind or f"bind {service.name} to 127.0.0.1 or to an internal address"),
-        config(f"nft add rule inet filter input tcp dport {port} ip saddr != 10.0.0.0/8 drop"),
+        *map(filter_rule, rules),
         config(
             f"Docker: -p 127.0.0.1:{port}:{port} instead of -p {port}:{port} (published ports bypass the input chain)"
         ),
@@ -331,9 +346,7 @@ def loopback_only(look: Look) -> Iterator[Finding]:
         case.doubt(0.3, "route_localnet is 1: DNAT to 127.0.0.1 may reach them from outside")
     yield case.close(
         Severity.INFO,
-        f"{many(len(local), 'service')} listen on loopback alone"
-        if len(local) > 1
-        else "One service listens on loopback alone",
+        f"{'One service listens' if len(local) == 1 else f'{len(local)} services listen'} on loopback alone: {listing((str(one.local) for one in local), 8)}",
         "They work from this host and are refused from others. If that surprises somebody: bind to an address of the network.",
         (),
         local,

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from tcpscope.doctor import ages
 from tcpscope.doctor.accepting import fill
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import code_for, command, config, sysctl
+from tcpscope.doctor.hints import code_for, command, config, filter_rule, sysctl
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, span
-from tcpscope.model.finding import Finding, Severity
+from tcpscope.model.finding import Finding, Remedy, Severity
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
@@ -153,30 +153,43 @@ def _judge_flood(look: Look, case: Case, port: int, is_high: bool, sockets: Sequ
         case.unseen("whether cookies are sent (two looks)")
     case.cleared("none of these is held by TCP_DEFER_ACCEPT")
     where = f"port {port}" if port else "a listener here"
+    is_open = look.known_setting("net.ipv4.tcp_syncookies") == 0
+    rest = (
+        "tcp_syncookies is 0: further SYNs are dropped, those of real clients too."
+        if is_open
+        else "Further SYNs are answered with cookies, which need no memory, so real clients still get in."
+    )
     return case.close(
         Severity.HIGH if is_high else Severity.MEDIUM,
         f"SYN flood on {where}" if is_high else f"The SYN queue of {where} is full at times",
-        "Handshakes are begun and not finished. Linux keeps at most backlog + 1 of them per listener; with "
-        "tcp_syncookies=1 further SYNs are answered without memory, so real clients still get in, and with 0 they are dropped.",
-        (
-            sysctl(
-                look,
-                "net.ipv4.tcp_syncookies",
-                "1",
-                "keep it: measured, a real client needs 0.000 s with it and 7.1 s without",
-            ),
-            sysctl(look, "net.ipv4.tcp_timestamps", "1", "cookies without timestamps lose window scaling and SACK"),
-            sysctl(look, "net.ipv4.tcp_synack_retries", "2", "half-open ones leave after 7 s instead of 63 s"),
-            sysctl(look, "net.core.somaxconn", "4096", "with a larger listen() backlog: restart the program"),
-            config(
-                "nft add rule inet filter input 'tcp flags & (fin|syn|rst|ack) == syn meter syns { ip saddr limit rate over 20/second burst 50 packets } drop'"
-            ),
-        ),
+        f"Handshakes are begun and not finished. Linux keeps at most backlog + 1 of them per listener. {rest}",
+        _flood_remedies(look, port, sockets),
         sockets,
         (
             "tcp_syncookies = 0: it turns an attack into an outage",
             "a threshold on the number of SYN_RECV: it is capped at backlog + 1",
         ),
+    )
+
+
+def _flood_remedies(look: Look, port: int, sockets: Sequence[Socket]) -> tuple[Remedy, ...]:
+    sources = {address(socket.remote.address) for socket in sockets}
+    is_forged = len(sources) * 2 > len(sockets) or not sockets
+    small = [one for one in look.listeners_by_port.get(port, ()) if (one.backlog or 0) < 1024]
+    limit = (
+        "tcp flags & (fin|syn|rst|ack) == syn meter syns { ip saddr limit rate over 20/second burst 50 packets } drop"
+    )
+    return (
+        *sysctl(look, "net.ipv4.tcp_syncookies", "1", "measured: a real client needs 0.000 s with it, 7.1 s without"),
+        *sysctl(look, "net.ipv4.tcp_timestamps", "1", "cookies without timestamps lose window scaling and SACK"),
+        *sysctl(look, "net.ipv4.tcp_synack_retries", "2", "half-open ones leave after 7 s instead of 63 s"),
+        *(code_for(look, "backlog", small) if small else ()),
+        *(sysctl(look, "net.core.somaxconn", "4096", "for the larger backlog: restart the program") if small else ()),
+        config(
+            "filter it upstream: nearly every SYN has another source address, so a limit per address here does not help"
+        )
+        if is_forged
+        else filter_rule(limit),
     )
 
 
@@ -222,7 +235,7 @@ def _lost(look: Look, port: int, sockets: Sequence[Socket]) -> Finding:
         "SYN|ACK is repeated to the same few peers (63 s in all). They think they are connected; their first data will be "
         "answered with RST. Usual causes: asymmetric routing, a firewall that sees one direction, or drops pure ACKs.",
         (
-            command(f"tcpscope capture 'tcp port {port}' --ladder   shows which segment is missing"),
+            command(f"tcpscope capture --ladder 1 tcp port {port}   shows which segment is missing"),
             command("nft monitor trace   (with 'meta nftrace set 1' on the port) shows the rule that drops it"),
         ),
         sockets,
@@ -283,7 +296,7 @@ def _ghost_finding(look: Look, case: Case, sockets: Sequence[Socket], where: str
         (
             *code_for(look, "accept-faster", ()),
             *code_for(look, "backlog", ()),
-            sysctl(look, "net.core.somaxconn", "4096", "then listen() again"),
+            *sysctl(look, "net.core.somaxconn", "4096", "then listen() again"),
         ),
         sockets,
     )

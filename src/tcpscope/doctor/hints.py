@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from tcpscope.doctor.aims import is_met
 from tcpscope.doctor.look import Look
 from tcpscope.model.address import Endpoint
 from tcpscope.model.finding import Remedy
@@ -27,14 +28,14 @@ CODE: dict[str, dict[str, str]] = {
         "beam": "handle {tcp_closed, Socket} in every state of the owning process and call gen_tcp:close/1",
     },
     "unblock-loop": {
-        "": "take a stack of every thread (gdb -p PID -batch -ex 'thread apply all bt'): look for the call that does not return",
-        "cpython": "py-spy dump --pid PID: look for a blocking call in the event loop (requests, time.sleep, a lock); move it to a thread or await it",
-        "jvm": "jstack PID (or jcmd PID Thread.print): look for the pool's threads all in the same lock, JDBC or HTTP call",
-        "go": "kill -QUIT PID in a test, or /debug/pprof/goroutine?debug=2: look for goroutines piled on one lock or channel",
-        "node": "look for synchronous work on the event loop: node --inspect, or kill -USR1 PID and take a CPU profile",
-        "ruby": "rbspy dump --pid PID: look for threads waiting on one lock or one outgoing call",
-        "postgresql": "select pid, wait_event_type, state from pg_stat_activity: look for waits and idle in transaction",
-        "nginx": "strace -p PID of the worker: look for blocking file reads (use aio threads) or a module that blocks",
+        "": "gdb -p PID -batch -ex 'thread apply all bt'   a stack of every thread: look for the call that does not return",
+        "cpython": "py-spy dump --pid PID   look for a blocking call in the event loop (requests, time.sleep, a lock); move it to a thread or await it",
+        "jvm": "jstack PID   (or jcmd PID Thread.print) look for the pool's threads all in the same lock, JDBC or HTTP call",
+        "go": "kill -QUIT PID   (it ends the program: in a test), or /debug/pprof/goroutine?debug=2: look for goroutines piled on one lock or channel",
+        "node": "kill -USR1 PID   opens the inspector: take a CPU profile, look for synchronous work on the event loop",
+        "ruby": "rbspy dump --pid PID   look for threads waiting on one lock or one outgoing call",
+        "postgresql": "psql -c 'select pid, wait_event_type, state from pg_stat_activity'   look for waits and idle in transaction",
+        "nginx": "strace -p PID   look for blocking file reads (use aio threads) or a module that blocks",
     },
     "half-close": {
         "": "after shutdown(SHUT_WR) read with a timeout (SO_RCVTIMEO or poll), then close(): an orphan ends after tcp_fin_timeout, a half-closed socket never",
@@ -120,13 +121,16 @@ CODE: dict[str, dict[str, str]] = {
     },
     "read-faster": {
         "": "read until EAGAIN at each wake-up; hand slow work to another thread with a bounded queue",
-        "cpython": "py-spy dump --pid PID: what is it doing instead of reading?",
-        "jvm": "jstack PID: what are the reading threads waiting for?",
+        "cpython": "py-spy dump --pid PID   what is it doing instead of reading?",
+        "jvm": "jstack PID   what are the reading threads waiting for?",
         "go": "/debug/pprof/goroutine?debug=2: what are the readers waiting for?",
         "node": "stream.pause() without resume(), or a busy event loop",
     },
 }
 # fmt: on
+
+#: How lines begin that are typed into a shell, not written into a program.
+_TOOLS = ("gdb ", "jstack ", "kill ", "psql ", "py-spy ", "rbspy ", "strace ")
 
 #: Finding -> the topics of :data:`CODE` its rules recommend (a test compares this with the rules).
 TOPICS: dict[str, tuple[str, ...]] = {
@@ -138,8 +142,9 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "ephemeral-port-exhaustion-live": ("close-on-eof",),
     "bind-eaddrinuse-timewait": ("reuse-address",),
     "excessive-connection-churn": ("pooling",),
-    "accept-queue-overflow": ("accept-faster", "backlog"),
+    "accept-queue-overflow": ("accept-faster", "backlog", "unblock-loop"),
     "backlog-too-small": ("backlog",),
+    "syn-flood": ("backlog",),
     "reuseport-imbalance": ("unblock-loop",),
     "ghost-established-by-overflow": ("accept-faster", "backlog"),
     "syn-sent-blackhole": ("connect-timeout",),
@@ -158,31 +163,42 @@ def lines_to_write(finding: str) -> tuple[tuple[str, str], ...]:
     return tuple(line for topic in TOPICS.get(finding, ()) for line in CODE[topic].items())
 
 
-def code(topic: str, runtime: str = "") -> Remedy:
-    """Return the line to write for a runtime (``""``: C and the unknown)."""
+def code(topic: str, runtime: str = "", pid: int = 0) -> Remedy:
+    """Return the line to write (or to type) for a runtime (``""``: C and the unknown)."""
     lines = CODE[topic]
-    return Remedy("code", lines.get(runtime, lines[""]))
+    text = lines.get(runtime, lines[""])
+    if pid:
+        text = text.replace(" PID", f" {pid}")
+    return Remedy("command" if text.startswith(_TOOLS) else "code", text)
 
 
 def code_for(look: Look, topic: str, sockets: Sequence[Socket]) -> tuple[Remedy, ...]:
     """Return the lines for the runtimes of these sockets' owners, at most two."""
-    runtimes: list[str] = []
+    owned: dict[str, int] = {}
     for socket in sockets:
         runtime = look.runtime(socket)
-        if runtime not in runtimes:
-            runtimes.append(runtime)
-        if len(runtimes) == 2:
+        owned.setdefault(runtime, socket.owners[0].pid if socket.owners else 0)
+        if len(owned) == 2:
             break
-    known = [runtime for runtime in runtimes if runtime in CODE[topic]] or [""]
-    return tuple(code(topic, runtime) for runtime in known)
+    known = {runtime: pid for runtime, pid in owned.items() if runtime in CODE[topic]}
+    return tuple(code(topic, runtime, pid) for runtime, pid in (known or {"": next(iter(owned.values()), 0)}).items())
 
 
-def sysctl(look: Look, name: str, value: str, why: str = "") -> Remedy:
-    """Return ``name = value`` with the present value beside it."""
+def at_peer(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """Return the remedies as what somebody has to do at the other end."""
+    return tuple(Remedy(remedy.kind, f"at the peer: {remedy.text}") for remedy in remedies)
+
+
+def sysctl(look: Look, name: str, value: str, why: str = "") -> tuple[Remedy, ...]:
+    """Return ``name = value`` with the present value beside it; nothing when the present one is as good or better."""
     now = look.snapshot.sysctls.get(name, "").strip()
-    if now and now.split() == value.split():
-        return Remedy("config", f"{name} = {now} already: leave it" + (f" ({why})" if why else ""))
-    present = f"now {' '.join(now.split())}" if now else "present value not known"
+    return () if now and is_met(name, now, value) else (change(look, name, value, why),)
+
+
+def change(look: Look, name: str, value: str, why: str = "") -> Remedy:
+    """Return ``name = value`` with the present value beside it, whatever that is."""
+    now = look.snapshot.sysctls.get(name)
+    present = "present value not known" if now is None else f"now {' '.join(now.split()) or 'empty'}"
     return Remedy("config", f"{name} = {value}    # {present}" + (f"; {why}" if why else ""))
 
 
@@ -195,6 +211,14 @@ def trace_path(remote: Endpoint) -> Remedy:
     """Return the command that shows how far segments to ``remote`` get, over TCP."""
     return command(
         f"mtr -T -P {remote.port} {remote.address}   (or traceroute -T -p {remote.port}) shows where the path ends"
+    )
+
+
+def filter_rule(rule: str, chain: str = "input") -> Remedy:
+    """Return the command that adds a rule to this host's packet filter (nftables), and what it needs to be there."""
+    return command(
+        f"nft 'add rule inet filter {chain} {rule}'   (your own table and chain; if there is none: nft add table inet "
+        f"filter; nft 'add chain inet filter {chain} {{ type filter hook {chain} priority 0; }}')"
     )
 
 

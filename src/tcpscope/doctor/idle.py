@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import code_for, command, config, sysctl
+from tcpscope.doctor.hints import change, code_for, command, config, filter_rule, sysctl
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import address, count, example, listing, many, percent, span
 from tcpscope.model.finding import Finding, Severity
@@ -137,13 +137,15 @@ def _stale_finding(
     what = f"port {port}" if is_server else f"connections to port {port}"
     return case.close(
         severity,
-        f"{many(len(sockets), 'connection')} of {what} {'have' if len(sockets) > 1 else 'has'} probably lost {'their peers' if len(sockets) > 1 else 'its peer'}",
+        f"{many(len(sockets), 'connection')} of {what} {'have probably' if case.confidence >= 0.5 else 'may have'} lost {'their peers' if len(sockets) > 1 else 'the peer'}",
         "ESTABLISHED, nothing queued, nothing heard for hours, and no keepalive: when a peer loses power or its NAT entry, "
         "no segment tells this end. Each keeps a descriptor until the program gives up by itself. It cannot be proved by "
         "looking alone.",
         (
             *code_for(look, "keepalive", sockets),
-            command(f"tcpscope list -i 'state established and sport = :{port} and age > 2h'"),
+            command(
+                f"tcpscope list -i 'state established {'sport' if is_server else 'dport'} = :{port}'   lastrcv and lastack: how long each is silent"
+            ),
         ),
         sockets,
         (
@@ -222,7 +224,7 @@ def keepalive_late(look: Look) -> Iterator[Finding]:
         "and does not touch timers already armed.",
         (
             *code_for(look, "keepalive", armed),
-            sysctl(look, "net.ipv4.tcp_keepalive_time", "200", "for new connections"),
+            *sysctl(look, "net.ipv4.tcp_keepalive_time", "200", "for new connections"),
         ),
         armed,
     )
@@ -243,7 +245,7 @@ def keepalive_hasty(look: Look) -> Iterator[Finding]:
         Severity.LOW,
         f"Keepalive gives a peer only {interval * probes} s: a short loss kills healthy connections",
         "A route change or a busy peer takes longer than that.",
-        (sysctl(look, "net.ipv4.tcp_keepalive_intvl", "10"), sysctl(look, "net.ipv4.tcp_keepalive_probes", "6")),
+        (change(look, "net.ipv4.tcp_keepalive_intvl", "10"), change(look, "net.ipv4.tcp_keepalive_probes", "6")),
     )
 
 
@@ -293,7 +295,7 @@ def _concentrated(look: Look, sockets: Sequence[Socket], remote: str, port: int,
         "connections and never finishes a request.",
         (
             config("limit per address in the program (nginx: limit_conn_zone, client_header_timeout 10s)"),
-            config(f"nft: tcp dport {port} ct state new meter conns {{ ip saddr limit rate over 50/second }} drop"),
+            filter_rule(f"tcp dport {port} ct state new meter conns {{ ip saddr limit rate over 50/second }} drop"),
         ),
         sockets,
     )

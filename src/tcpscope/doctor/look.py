@@ -35,6 +35,7 @@ class Look:
         thresholds: Thresholds | None = None,
         others: Sequence[Snapshot] = (),
         wanted_ports: Collection[int] = (),
+        place: str = "",
     ) -> None:
         self.snapshot = snapshot
         self.previous = previous
@@ -42,6 +43,7 @@ class Look:
         self.thresholds = thresholds or Thresholds()
         self.others = others
         self.wanted_ports = frozenset(wanted_ports)
+        self.place = place
         self.elapsed_s = _elapsed_s(snapshot, previous)
         self.states: dict[State, list[Socket]] = defaultdict(list)
         self.has_inodes = False
@@ -119,12 +121,15 @@ class Look:
 
     def whose(self, socket: Socket) -> str:
         """``java (2215)``, ``nginx (12) and 3 more``, or what is known when nobody can be named."""
-        holders = {owner.pid: owner.name for owner in socket.owners}
+        return self.whose_all((socket,))
+
+    def whose_all(self, sockets: Iterable[Socket]) -> str:
+        """Spell the holders of several sockets: one by name, and how many more there are."""
+        holders = {owner.pid: owner.name for socket in sockets for owner in socket.owners}
         if not holders:
             return "a process that could not be seen"
-        first = min(holders)
-        more = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
-        return f"{holders[first] or 'process'} ({first}){more}"
+        first, more = min(holders), len(holders) - 1
+        return f"{holders[first] or 'process'} ({first})" + (f" and {more} more" if more else "")
 
     def is_server_side(self, socket: Socket) -> bool:
         """Whether a listener here has this socket's port."""

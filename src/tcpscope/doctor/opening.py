@@ -11,6 +11,7 @@ from tcpscope.doctor.accepting import fill
 from tcpscope.doctor.case import Case
 from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group, holders_of
+from tcpscope.doctor.ports import reserving
 from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, span
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.socket import Socket
@@ -47,7 +48,7 @@ def _vanishing(look: Look, sockets: Sequence[Socket], oldest: int, elsewhere: in
     case = Case("syn-sent-blackhole", where)
     case.witness(
         0.7,
-        f"{many(len(sockets), 'socket')} of {look.whose(sockets[0])} in SYN_SENT to {where}, SYN repeated up to {max(map(_syns_repeated, sockets))} times, oldest {span(oldest)}",
+        f"{many(len(sockets), 'socket')} of {look.whose_all(sockets)} in SYN_SENT to {where}, SYN repeated up to {max(map(_syns_repeated, sockets))} times, oldest {span(oldest)}",
     )
     opened, repeated = look.delta("Tcp.ActiveOpens"), look.delta(_FAMILY + "TCPSynRetrans")
     if opened and repeated is not None and repeated > 0.1 * opened:
@@ -71,14 +72,14 @@ def _vanishing(look: Look, sockets: Sequence[Socket], oldest: int, elsewhere: in
         )
     return case.close(
         Severity.MEDIUM,
-        f"SYNs to {where} are not answered ({many(len(sockets), 'connection')} of {look.whose(sockets[0])})",
+        f"SYNs to {where} are not answered ({many(len(sockets), 'connection')} of {look.whose_all(sockets)})",
         "Nothing comes back: a firewall drops them, the host is gone, or the server's accept queue is full (it then drops "
         "SYNs silently). A closed port would have answered RST at once, a missing neighbour EHOSTUNREACH after 3 s. "
         f"connect() gives up after {_give_up(look)} s.",
         (
             *code_for(look, "connect-timeout", sockets),
             trace_path(remote),
-            sysctl(
+            *sysctl(
                 look,
                 "net.ipv4.tcp_syn_retries",
                 "3",
@@ -256,12 +257,7 @@ def self_connected(look: Look) -> Iterator[Finding]:
         "A client retried a local port nobody listened on until the kernel chose that very port as its source: its SYN met "
         "itself (simultaneous open, RFC 9293 §3.5). It now reads what it writes, and the real service cannot bind.",
         (
-            sysctl(
-                look,
-                "net.ipv4.ip_local_reserved_ports",
-                str(found[0].local.port),
-                "or give services ports below the range",
-            ),
+            *reserving(look, [found[0].local.port], "or give services ports below the range"),
             command(f"tcpscope kill 'sport = :{found[0].local.port} and dport = :{found[0].local.port}'"),
             config("in code: compare getsockname() with getpeername() after connect() and close when they are equal"),
         ),

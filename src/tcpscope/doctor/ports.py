@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import code_for, command, config, sysctl
+from tcpscope.doctor.hints import change, code_for, command, config, sysctl
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import address, count, end, listing, many, percent
 from tcpscope.model.finding import Finding, Remedy, Severity
@@ -130,22 +130,31 @@ def _doubt_reuse(look: Look, case: Case) -> None:
 
 
 def _port_remedies(look: Look, sockets: Sequence[Socket], is_time_wait: bool) -> tuple[Remedy, ...]:
-    widen = sysctl(look, _RANGE, "1024 65535", "reserve the ports of your servers below")
-    reserve = sysctl(
-        look, _RESERVED, ",".join(map(str, server_ports(look)[:8])) or "8080", "ports connect() must not take"
-    )
+    widen = sysctl(look, _RANGE, "1024 65535", "reserve the ports of your servers with it")
+    wide = server_ports(look)
+    reserve = reserving(look, wide[:8], "ports connect() must not take") if wide and widen else ()
     more = config(
         "more destination addresses or source addresses: each pair has the whole range; IP_BIND_ADDRESS_NO_PORT where the source is bound"
     )
     if not is_time_wait:
-        return (*code_for(look, "close-on-eof", sockets), more, widen, reserve)
+        return (*code_for(look, "close-on-eof", sockets), more, *widen, *reserve)
     reuse = sysctl(
         look,
         "net.ipv4.tcp_tw_reuse",
         "1",
         "on the client; safe, needs tcp_timestamps (measured: 10 ports gave 10 more connections each 1.2 s)",
     )
-    return (*code_for(look, "pooling", sockets), reuse, widen, reserve, more)
+    return (*code_for(look, "pooling", sockets), *reuse, *widen, *reserve, more)
+
+
+def reserving(look: Look, ports: Sequence[int], why: str) -> tuple[Remedy, ...]:
+    """Return the line that reserves ``ports`` besides those that are reserved already; nothing when all of them are."""
+    now = reserved_ports(look)
+    missing = [str(port) for port in ports if not any(low <= port <= high for low, high in now)]
+    if not missing:
+        return ()
+    kept = look.snapshot.sysctls.get(_RESERVED, "").strip()
+    return (change(look, _RESERVED, ",".join([*kept.split(","), *missing] if kept else missing), why),)
 
 
 def server_ports(look: Look) -> list[int]:
@@ -194,7 +203,7 @@ def tw_bucket_overflow(look: Look) -> Iterator[Finding]:
         f"The TIME_WAIT table is full: {many(skipped, 'connection')} ended without it",
         "Past tcp_max_tw_buckets the kernel drops the connection at once and answers the peer's last segments with RST "
         "(measured: 12 closes with room for 5 gave 7 RSTs).",
-        (sysctl(look, "net.ipv4.tcp_max_tw_buckets", "262144", "never lower it"),),
+        (*sysctl(look, "net.ipv4.tcp_max_tw_buckets", "262144", "never lower it"),),
         (),
         _AVOID_TIME_WAIT[2:],
     )
@@ -303,7 +312,7 @@ def _taken(look: Look, port: int, sockets: Sequence[Socket]) -> Finding:
         "connect() takes any free port of ip_local_port_range, the port of a stopped server included. Then bind() or "
         "listen() fails with EADDRINUSE though nobody listens, and SO_REUSEADDR does not help.",
         (
-            sysctl(look, _RESERVED, str(port), "then restart the server"),
+            *reserving(look, [port], "then restart the server"),
             command(f"tcpscope kill 'sport = :{port}'   frees it now"),
         ),
         sockets,
@@ -328,7 +337,7 @@ def _may_be_taken(look: Look, ports: Sequence[int]) -> Iterator[Finding]:
         f"While {'it is' if len(ports) == 1 else 'they are'} down, any connect() may take {'port' if len(ports) == 1 else 'ports'} {listing(map(str, ports))}",
         "A server's port inside the range for outgoing connections can be taken between stop and start; the restart "
         "then fails with EADDRINUSE.",
-        (sysctl(look, _RESERVED, ",".join(map(str, ports[:16])), "works at once"),),
+        reserving(look, ports[:16], "works at once"),
         [look.listeners_by_port[port][0] for port in (public or ports)],
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
 from tcpscope.doctor.close_side import persisting_ms
-from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
+from tcpscope.doctor.hints import at_peer, code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import address, count, example, listing, many, percent, size, span
 from tcpscope.model.finding import Finding, Severity
@@ -121,12 +121,12 @@ def _stall(look: Look, sockets: Sequence[Socket]) -> Finding:
     left = _time_left(look, sockets)
     return case.close(
         Severity.HIGH if most >= look.limit_of("retransmission-stall.high") else Severity.MEDIUM,
-        f"{remote} does not acknowledge what {look.whose(sockets[0])} sends",
+        f"{remote} does not acknowledge what {look.whose_all(sockets)} sends",
         f"The timer repeats the oldest segment with doubling pauses. {left} Keepalive does not help while data is "
         "unacknowledged; TCP_USER_TIMEOUT does.",
         (
             *code_for(look, "send-timeout", sockets),
-            sysctl(look, "net.ipv4.tcp_retries2", "8", "gives up after about 108 s (RFC 9293 asks for 100 s or more)"),
+            *sysctl(look, "net.ipv4.tcp_retries2", "8", "gives up after about 108 s (RFC 9293 asks for 100 s or more)"),
             trace_path(sockets[0].remote),
         ),
         sockets,
@@ -192,15 +192,13 @@ def _blackhole(look: Look, remote: str, sockets: Sequence[Socket], heard: Sequen
         "The path's MTU is smaller than believed and the ICMP message that says so is filtered. Handshakes and small "
         "requests work, the first large transfer hangs.",
         (
-            sysctl(
+            *sysctl(
                 look,
                 "net.ipv4.tcp_mtu_probing",
                 "1",
                 "finds the size itself (measured: 20 kB delivered after 6 s; never with 0)",
             ),
-            config(
-                "on the router or tunnel: nft add rule inet filter forward tcp flags syn tcp option maxseg size set rt mtu"
-            ),
+            config("on the router or tunnel, nft, chain forward: tcp flags syn tcp option maxseg size set rt mtu"),
             config("let ICMP 'fragmentation needed' and ICMPv6 'packet too big' pass"),
             command(f"tracepath {remote}; ping -M do -s 1472 {remote}"),
         ),
@@ -246,10 +244,13 @@ def _held_back(look: Look, remote: str, sockets: Sequence[Socket], lasting: int)
         case.doubt(0.1, "a pause may be intended (back-pressure)")
     return case.close(
         Severity.HIGH if lasting >= look.limit_of("zero-window-peer-slow.high_s") * 1000 else Severity.MEDIUM,
-        f"{remote} does not read what {look.whose(sockets[0])} sends it",
+        f"{remote} does not read what {look.whose_all(sockets)} sends it",
         "The peer's receive window is zero: its program does not read. The kernel here probes it, with pauses growing to two "
         "minutes, for as long as the peer answers: there is no timeout.",
-        (*code_for(look, "send-timeout", sockets), *code_for(look, "read-faster", ends)),
+        (
+            *(code_for(look, "read-faster", ends) if ends else at_peer(code_for(look, "read-faster", ()))),
+            *code_for(look, "send-timeout", sockets),
+        ),
         sockets,
     )
 
@@ -327,7 +328,7 @@ def sndbuf_limited(look: Look) -> Iterator[Finding]:
         "The socket had data to send and room on the network, and no room in its own buffer.",
         (
             config("do not set SO_SNDBUF: it switches autotuning off"),
-            sysctl(look, "net.ipv4.tcp_wmem", "4096 65536 16777216"),
+            *sysctl(look, "net.ipv4.tcp_wmem", "4096 65536 16777216"),
         ),
         held,
     )

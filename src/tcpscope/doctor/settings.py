@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import sysctl
+from tcpscope.doctor.hints import change
 from tcpscope.doctor.look import Look
 from tcpscope.doctor.wording import many, percent
 from tcpscope.model.finding import Finding, Remedy, Severity
@@ -59,6 +59,15 @@ LINTS: tuple[Lint, ...] = (
 # fmt: on
 
 
+def is_harmful(name: str, value: str) -> bool:
+    """Whether a value of a setting is one of those the table warns of."""
+    words = value.split()
+    numbers = tuple(map(int, words)) if all(word.isdecimal() for word in words) else ()
+    return bool(numbers) and any(
+        row.name == name and row.severity > Severity.INFO and row.is_bad(numbers) for row in LINTS
+    )
+
+
 def lint(look: Look) -> Iterator[Finding]:
     """F66 sysctl-lint: one finding for each setting."""
     for row in LINTS:
@@ -70,7 +79,7 @@ def lint(look: Look) -> Iterator[Finding]:
 def _linted(look: Look, row: Lint, now: str) -> Finding:
     case = Case("sysctl-lint", row.name)
     case.witness(0.9, f"{row.name} = {now}")
-    remedies: tuple[Remedy, ...] = (sysctl(look, row.name, row.better),)
+    remedies: tuple[Remedy, ...] = (change(look, row.name, row.better),)
     return case.close(row.severity, f"{row.name} = {now}: {row.says}", f"{row.why[0].upper()}{row.why[1:]}.", remedies)
 
 

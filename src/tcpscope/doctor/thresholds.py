@@ -33,6 +33,7 @@ TABLE: tuple[Threshold, ...] = (
     Threshold("fin-wait2-orphan-pile.share", 0.1, "share", "a tenth of all connections waiting for peers is unusual"),
     Threshold("fin-wait2-orphan-pile.floor", 100, "count", "below this a share says nothing"),
     Threshold("fin-wait2-orphan-pile.per_remote", 50, "count", "that many at one peer: that peer leaks CLOSE_WAIT"),
+    Threshold("fin-wait2-orphan-pile.age_s", 5, "s", "a peer that is going to close does so within a moment: younger ones are on their way"),
     Threshold("fin-wait2-half-closed-forever.age_s", 300, "s", "five minutes after shutdown() without a byte is no half-close in use"),
     Threshold("fin-wait1-stuck.age_s", 5, "s", "a FIN is acknowledged in one round trip; timers run up to 7 % late"),
     Threshold("fin-wait1-stuck.retransmits", 2, "count", "two timeouts in a row are not one lost packet"),

@@ -1,13 +1,16 @@
 """The kernel settings that matter for connections: default, what is worth setting, the effect measured, and why.
 
 Pure data and one function. ``effect`` was measured on Linux 6.18 with real sockets in namespaces unless it says
-otherwise. ``recommended`` equal to the default means: leave it. ``WRONG`` is widespread advice and what it really does.
+otherwise. ``recommended`` equal to the default means: leave it; a present value that is better still is left alone too
+(a larger backlog, a wider range of ports). ``WRONG`` is widespread advice and what it really does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tcpscope.doctor.aims import is_met
+from tcpscope.doctor.settings import is_harmful
 from tcpscope.model.record import NamedTuple
 
 
@@ -37,9 +40,11 @@ class Tuned(NamedTuple):
 
     @property
     def needs_change(self) -> bool:
-        """Whether the present value is known and another one is recommended."""
-        wanted = self.setting.recommended
-        return bool(self.current is not None and wanted and self.current.split() != wanted.split())
+        """Whether the present value is known and neither as good as the recommended one nor harmless."""
+        name, wanted = self.setting.name, self.setting.recommended
+        if self.current is None or not wanted:
+            return False
+        return is_harmful(name, self.current) or not is_met(name, self.current, wanted)
 
 
 _IP = "net.ipv4."

@@ -48,3 +48,4 @@ class Finding(NamedTuple):
     sockets: tuple[Socket, ...] = ()
     explained_by: str = ""
     avoid: tuple[str, ...] = ()  #: widespread advice that does not help here, and why
+    place: str = ""  #: the namespace or host it was found in, when several were looked at

@@ -43,6 +43,7 @@ def _finding_lines(finding: Finding, width: int, colour: bool, brief: bool) -> I
         yield from _wrap(f"because of {finding.explained_by} above", width)
     elif not brief:
         yield from _wrap(finding.explanation, width)
+    yield from _part("where", [finding.place] if finding.place else (), width, colour)
     yield from _part("evidence", finding.evidence[:1] if brief else finding.evidence, width, colour)
     if brief:
         return
@@ -69,7 +70,7 @@ def _headline(finding: Finding, width: int, colour: bool) -> Iterator[str]:
 
 
 def _note_lines(finding: Finding, width: int, colour: bool) -> list[str]:
-    text = f"{finding.title} ({finding.id})"
+    text = f"{finding.title} ({finding.id}{', ' if finding.place else ''}{finding.place})"
     lines = _wrap(text, width)
     lines[0] = f"{_LABELS[Severity.INFO]:<{_MARGIN}}{lines[0][_MARGIN:]}"
     return [f"{_DIM}{line}{_PLAIN}" for line in lines] if colour else lines

@@ -122,9 +122,25 @@ def test_redis_on_every_address_is_high_and_on_loopback_nothing():
     assert found("exposed-listener", snap(listener(5432, "8.8.4.4")))[0].severity == Severity.MEDIUM
 
 
-def test_another_program_on_a_sensitive_port_is_named_and_not_high():
+@pytest.mark.parametrize(
+    ("port", "command", "severity"),
+    [
+        (5678, ("python3", "app.py"), Severity.INFO),
+        (5678, ("python3", "-m", "debugpy", "--listen", "0.0.0.0:5678"), Severity.HIGH),
+        (8888, ("python3", "-m", "http.server", "8888"), Severity.INFO),
+        (8888, ("python3", "/usr/bin/jupyter-lab"), Severity.MEDIUM),
+        (5678, (), Severity.HIGH),
+    ],
+)
+def test_interpreter_on_a_sensitive_port_is_judged_by_its_command_line(port, command, severity):
+    runner = process(8, "python3", command=command)
+    (finding,) = found("exposed-listener", snap(listener(port, who=(8, "python3")), processes=(runner,)))
+    assert finding.severity == severity
+
+
+def test_another_program_on_a_sensitive_port_is_named_and_no_alarm():
     (finding,) = found("exposed-listener", snap(listener(9000, "0.0.0.0", who=(8, "python3"))))
-    assert finding.severity == Severity.MEDIUM
+    assert finding.severity == Severity.INFO
     assert "PHP" not in finding.title
     assert not any("php-fpm" in remedy.text for remedy in finding.remedies)
     for name in ("php-fpm8.2", "docker-proxy"):

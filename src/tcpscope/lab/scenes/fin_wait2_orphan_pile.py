@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tcpscope.lab.scene import Seen, scene
 from tcpscope.lab.stage import Stage, listening
 from tcpscope.model.state import State
@@ -22,7 +24,27 @@ def fin_wait2_orphan_pile(stage: Stage) -> None:
         client=[Seen(State.FIN_WAIT_2, 0, 0, "", "timewait", number=NUMBER)],
         server=[listening(), Seen(State.CLOSE_WAIT, 1, 0, "server", number=NUMBER)],
     )
-    stage.diagnose(stage.client, "fin-wait2-orphan-pile")
+    stage.look_first(stage.client)
+    time.sleep(0.4)
+    stage.diagnose(stage.client, "fin-wait2-orphan-pile", thresholds={"fin-wait2-orphan-pile.age_s": 0.3})
+
+
+@scene("trap", "as many closes on their way: the peer closes in a moment", finding="fin-wait2-orphan-pile")
+def orphans_on_their_way(stage: Stage) -> None:
+    """Whoever closes first passes FIN_WAIT_2, and a busy host has as many of these as it closes in the time its peers
+    take to answer. Sixty of one peer, moments old, say nothing about that peer.
+    """
+    crowd = stage.crowd(NUMBER)
+    crowd.close_clients()
+    stage.expect(
+        "the same picture, but young",
+        client=[Seen(State.FIN_WAIT_2, 0, 0, "", "timewait", number=NUMBER)],
+        server=[listening(), Seen(State.CLOSE_WAIT, 1, 0, "server", number=NUMBER)],
+    )
+    stage.diagnose(stage.client, never=["fin-wait2-orphan-pile"], thresholds={"fin-wait2-orphan-pile.age_s": 40})
+    stage.step("The peer closes too.")
+    crowd.close_servers()
+    stage.expect("done", client=[Seen(State.TIME_WAIT, number=NUMBER)], server=[listening()])
 
 
 @scene("trap", "a pile of TIME_WAIT: both sides have closed", finding="fin-wait2-orphan-pile")

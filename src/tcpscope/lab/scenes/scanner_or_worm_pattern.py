@@ -7,6 +7,8 @@ from tcpscope.lab.stage import PORT, Stage
 from tcpscope.model.state import State
 
 HOSTS = 60
+#: Enough of them to be suspicious, were it not for those that answer.
+HANGING = 25
 
 
 @scene("illness", "one process tries one port on many addresses", finding="scanner-or-worm-pattern")
@@ -23,7 +25,7 @@ def scanner_or_worm_pattern(stage: Stage) -> None:
 
 @scene("trap", "a crawler: many addresses, most of them answer", finding="scanner-or-worm-pattern")
 def crawler(stage: Stage) -> None:
-    """As many addresses, and a few that do not answer just now."""
+    """As many addresses, and two dozen that do not answer just now."""
     server, program = stage.actor(stage.server), stage.actor(stage.client, "crawler")
     server.listen(PORT)
     for number in range(HOSTS):
@@ -31,13 +33,13 @@ def crawler(stage: Stage) -> None:
     for number in range(HOSTS):
         program.connect(f"198.18.{number}.7", PORT)
     stage.server.drop("tcp flags & (syn|ack) == syn")
-    for number in range(12):
+    for number in range(HANGING):
         program.start_connect(f"198.18.{number}.9", PORT)
     stage.expect(
         "most are connected",
         client=[
             Seen(State.ESTABLISHED, 0, 0, "crawler", number=HOSTS),
-            Seen(State.SYN_SENT, 0, 1, "crawler", "on", number=12),
+            Seen(State.SYN_SENT, 0, 1, "crawler", "on", number=HANGING),
         ],
     )
-    stage.diagnose(stage.client, never=["scanner-or-worm-pattern"])
+    stage.diagnose(stage.client, never=["scanner-or-worm-pattern"], also=["syn-sent-blackhole"])
