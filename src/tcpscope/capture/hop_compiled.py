@@ -6,12 +6,18 @@ interface with a time within 62 bits, it stops and the reader's own text goes on
 
 from __future__ import annotations
 
-from tcpscope import extras
+import sys
+from array import array
+from types import FunctionType
+
+from tcpscope import extras, native
 from tcpscope.model.record import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableSequence, Sequence
     from typing import Any
+
+    from tcpscope.native import Thing, bytes_at, long_rows_at, longs_at
 
     Column = MutableSequence[int]
 
@@ -27,12 +33,15 @@ class CompiledColumns:
 
     def __init__(self, buffer_bytes: int) -> None:
         self._numpy = extras.require("numpy", "the compiled reader")
-        self._hop_records, self._hop_blocks = _compile()
+        entries = native.load(UNIT)
+        self._hop_records, self._hop_blocks = entries["hop_records"], entries["hop_blocks"]
         self.size = 0
         self.buffer_bytes = buffer_bytes
         self._capacity = buffer_bytes // _LEAST_RECORD_BYTES + 1
         empty = self._numpy.empty
         self.columns: list[Any] = [empty(self._capacity, self._numpy.int64) for _ in range(6)]
+        self._places = [native.address_of(column) for column in self.columns]
+        self._count = array("q", [0])
         self._tables: Any = None
 
     @property
@@ -62,10 +71,10 @@ class CompiledColumns:
         self, data: bytearray, position: int, end: int, is_big: bool, skip: int, limit: int, ns_per_fraction: int
     ) -> int:
         """Append sound pcap records; return where the first other one begins."""
-        octets = self._numpy.frombuffer(data, self._numpy.uint8)
-        position, self.size = self._hop_records(
-            octets, position, end, is_big, skip, limit, ns_per_fraction, self.size, *self.columns[:4]
+        position = self._hop_records(
+            native.address_of(data), len(data), position, end, is_big, skip, limit, ns_per_fraction, *self._room()
         )
+        self.size = self._count[0]
         return position
 
     def set_interfaces(self, interfaces: list[tuple[int, int, int, int, int]]) -> None:
@@ -83,43 +92,30 @@ class CompiledColumns:
         """Append sound enhanced packet blocks; return where the first other block begins."""
         if not interfaces:
             return position
-        octets = self._numpy.frombuffer(data, self._numpy.uint8)
-        position, self.size = self._hop_blocks(
-            octets, position, end, is_big, interfaces, self._tables, self.size, *self.columns
-        )
+        position = self._hop_blocks(
+            native.address_of(data), len(data), position, end, is_big, interfaces, native.address_of(self._tables),
+            *self._room(),
+        )  # fmt: skip
+        self.size = self._count[0]
         return position
 
-
-_compiled: tuple[Any, Any] | None = None
-
-
-def _compile() -> tuple[Any, Any]:
-    global _compiled
-    if _compiled is not None:
-        return _compiled
-    numba = extras.require("numba", "the compiled reader")
-    njit = numba.njit
-    read = njit(numba.int64(numba.uint8[::1], numba.int64, numba.boolean), cache=True, inline="always")(_read_32)
-    names = {"_read_32": read, "range": range, "len": len, "__name__": __name__}
-    from types import FunctionType
-
-    _compiled = tuple(
-        njit(cache=True)(FunctionType(function.__code__, names, function.__name__))
-        for function in (_hop_records, _hop_blocks)
-    )
-    return _compiled
+    def _room(self) -> tuple[int, ...]:
+        self._count[0] = self.size
+        return native.address_of(self._count), self._capacity, *self._places
 
 
 def _read_32(data: Sequence[int], at: int, is_big: bool) -> int:
+    """Read 32 bits. Why not shifts: compiled, a shifted octet is unsigned and mixes badly."""
     if is_big:
-        return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
-    return data[at + 3] << 24 | data[at + 2] << 16 | data[at + 1] << 8 | data[at]
+        return data[at] * 0x1000000 + data[at + 1] * 0x10000 + data[at + 2] * 0x100 + data[at + 3]
+    return data[at + 3] * 0x1000000 + data[at + 2] * 0x10000 + data[at + 1] * 0x100 + data[at]
 
 
 def _hop_records(
-    data: Sequence[int], position: int, end: int, is_big: bool, skip: int, limit: int, unit: int, size: int,
+    data: Sequence[int], position: int, end: int, is_big: bool, skip: int, limit: int, unit: int, count: Column,
     offsets: Column, captureds: Column, originals: Column, times: Column,
-) -> tuple[int, int]:  # fmt: skip
+) -> int:  # fmt: skip
+    size = count[0]
     while position + skip <= end and size < len(offsets):
         captured = _read_32(data, position + 8, is_big)
         if captured > limit or position + skip + captured > end:
@@ -131,14 +127,16 @@ def _hop_records(
         times[size] = _read_32(data, position, is_big) * 1_000_000_000 + _read_32(data, position + 4, is_big) * unit
         size += 1
         position += skip + captured
-    return position, size
+    count[0] = size
+    return position
 
 
 def _hop_blocks(
-    data: Sequence[int], position: int, end: int, is_big: bool, interfaces: int,
-    table: Mapping[tuple[int, int], int], size: int,
-    offsets: Column, captureds: Column, originals: Column, times: Column, indexes: Column, link_types: Column,
-) -> tuple[int, int]:  # fmt: skip
+    data: Sequence[int], position: int, end: int, is_big: bool, interfaces: int, table: Mapping[tuple[int, int], int],
+    count: Column, offsets: Column, captureds: Column, originals: Column, times: Column, indexes: Column,
+    link_types: Column,
+) -> int:  # fmt: skip
+    size = count[0]
     while position + 32 <= end and size < len(offsets):
         length = _read_32(data, position + 4, is_big)
         if _read_32(data, position, is_big) != 6 or length < 32 or length & 3 or position + length > end:
@@ -161,4 +159,36 @@ def _hop_blocks(
         link_types[size] = table[number, 1]
         size += 1
         position += length
-    return position, size
+    count[0] = size
+    return position
+
+
+def _enter_records(
+    data: int, length: int, position: int, end: int, is_big: int, skip: int, limit: int, unit: int, count: int,
+    room: int, offsets: int, captureds: int, originals: int, times: int, indexes: int, link_types: int,
+) -> int:  # fmt: skip
+    return _hop_records(
+        bytes_at(data, length), position, end, is_big != 0, skip, limit, unit, longs_at(count, 1),
+        longs_at(offsets, room), longs_at(captureds, room), longs_at(originals, room), longs_at(times, room),
+    )  # fmt: skip
+
+
+def _enter_blocks(
+    data: int, length: int, position: int, end: int, is_big: int, interfaces: int, table: int, count: int,
+    room: int, offsets: int, captureds: int, originals: int, times: int, indexes: int, link_types: int,
+) -> int:  # fmt: skip
+    return _hop_blocks(
+        bytes_at(data, length), position, end, is_big != 0, interfaces, long_rows_at(table, interfaces, 6),
+        longs_at(count, 1), longs_at(offsets, room), longs_at(captureds, room), longs_at(originals, room),
+        longs_at(times, room), longs_at(indexes, room), longs_at(link_types, room),
+    )  # fmt: skip
+
+
+def _build(numba: Thing) -> dict[str, Thing]:
+    names: dict[str, Thing] = {"range": range, "len": len, "__name__": __name__, **native.arrays(numba)}
+    for function in (_read_32, _hop_records, _hop_blocks, _enter_records, _enter_blocks):
+        names[function.__name__] = native.jit(FunctionType(function.__code__, names, function.__name__), numba)
+    return {"hop_records": names["_enter_records"], "hop_blocks": names["_enter_blocks"]}
+
+
+UNIT = native.Unit("reader", (sys.modules[__name__],), {"hop_records": 16, "hop_blocks": 15}, _build)

@@ -5,17 +5,16 @@ There is no second state machine here: :func:`build` compiles the very functions
 chunk of :mod:`tcpscope.packets.loop`. That is resumable: it stops when a table is full, the engine makes room and it
 goes on.
 
-A flow costs 156 + 48 + 36 bytes and 8 of the hash table. The compiled code is kept on disk, under a name that
-changes with the text it was made of; ``NUMBA_CACHE_DIR`` moves it.
+A flow costs 156 + 48 + 36 bytes and 8 of the hash table. The compiled code is kept on disk by :mod:`tcpscope.native`.
 """
 
 from __future__ import annotations
 
 import sys
-from array import array
 from types import FunctionType
 
-from tcpscope import extras
+from tcpscope import extras, native
+from tcpscope.capture import hop_compiled as reader
 from tcpscope.capture.packets import Chunk
 from tcpscope.machine import compiled as machine
 from tcpscope.model.record import TYPE_CHECKING
@@ -31,17 +30,18 @@ from tcpscope.packets.loop import (
     MENTIONED_PREVIOUS,
     ROOM_ROWS,
     SKIPPED,
+    rehash,
+    run,
 )
+from tcpscope.packets.step import EXTRA_WORDS, FLOW_QUADS, FLOW_WORDS
 from tcpscope.wire import view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    Thing = Any  #: numba and numpy, unseen by the type checker
+    from tcpscope.native import Thing, bytes_at, int_rows_at, ints_at, long_rows_at, longs_at, word_rows_at
 
 #: From here on a table full of unanswered SYNs is emptied instead of doubled.
 FOLD_FLOWS = 1 << 19
+TABLE_BYTES = len(machine.AFTER)
 _FIRST_FLOWS, _FIRST_EXTRAS, _FIRST_ROWS = 4096, 1024, 16384
 
 
@@ -53,7 +53,8 @@ class CompiledEngine:
     def __init__(self) -> None:
         np = extras.require("numpy", "the compiled engine")
         self._np = np
-        self._run, self._rehash = build()
+        entries = native.load(UNIT)
+        self._run, self._enter_rehash = entries["run"], entries["rehash"]
         self._flows = np.zeros((_FIRST_FLOWS, step.FLOW_WORDS), np.int32)
         self._quads = np.zeros((_FIRST_FLOWS, step.FLOW_QUADS), np.int64)
         self._keys = np.zeros((_FIRST_FLOWS, KEY_WORDS), np.uint32)
@@ -62,26 +63,27 @@ class CompiledEngine:
         self._slots = np.zeros(_FIRST_FLOWS * 2, np.int32)
         self._m = np.zeros(COUNTERS, np.int64)
         self._m[step.EXTRAS] = 1
-        self._table = np.frombuffer(machine.AFTER, np.uint8)
+        self._table = bytearray(machine.AFTER)
         self.ledger = CompiledLedger()
 
     def take(self, chunk: Chunk) -> None:
         """Take in every packet of a chunk."""
-        np = self._np
-        data = np.frombuffer(chunk.data, np.uint8)
+        np, address_of = self._np, native.address_of
+        # Why asarray: the compiled reader fills numpy arrays, the usual one array('q'); both are 64 bits wide
         columns = [
             np.asarray(column)
             for column in (chunk.offset, chunk.captured_len, chunk.original_len, chunk.t_ns, chunk.link_type)
         ]
         at, count = 0, len(columns[0])
-        while True:
+        while at < count:
             at = self._run(
-                data, *columns, at, chunk.first_packet, self._flows, self._quads, self._keys, self._extras, self._log,
-                self._slots, self._m, self._table,
+                address_of(chunk.data), len(chunk.data), *map(address_of, columns), count, at, chunk.first_packet,
+                address_of(self._flows), address_of(self._quads), address_of(self._keys), len(self._flows),
+                address_of(self._extras), len(self._extras), address_of(self._log), len(self._log),
+                address_of(self._slots), len(self._slots), address_of(self._m), address_of(self._table),
             )  # fmt: skip
-            if at >= count:
-                break
-            self._make_room()
+            if at < count:
+                self._make_room()
         self.ledger.packets += count
         if count:
             self.ledger.widen(int(columns[3].min()), int(columns[3].max()))
@@ -96,11 +98,18 @@ class CompiledEngine:
             for table in (self._flows, self._quads, self._keys):
                 table.resize((rows, table.shape[1]), refcheck=False)
             self._slots = self._np.zeros(1 << (2 * rows - 1).bit_length(), self._np.int32)
-            self._rehash(self._flows, self._keys, self._slots, int(m[FLOWS]))
+            self._rehash(int(m[FLOWS]))
         if m[step.EXTRAS] + 2 >= len(self._extras):
             self._extras.resize((len(self._extras) * 2, step.EXTRA_WORDS), refcheck=False)
         if (m[step.ROWS] + 2 * ROOM_ROWS) * step.LOG_WORDS >= len(self._log):
             self._log.resize(len(self._log) // step.LOG_WORDS * 3 // 2 * step.LOG_WORDS, refcheck=False)
+
+    def _rehash(self, count: int) -> None:
+        address_of = native.address_of
+        self._enter_rehash(
+            address_of(self._flows), address_of(self._keys), len(self._flows), address_of(self._slots),
+            len(self._slots), count,
+        )  # fmt: skip
 
     def _fold(self) -> None:
         """Turn old unanswered SYNs into counts per server when they are most of what is held: a flood.
@@ -135,7 +144,7 @@ class CompiledEngine:
         self._log[: log.size] = log.ravel()
         m[FLOWS], m[step.ROWS] = kept, len(log)
         self._slots[:] = 0
-        self._rehash(self._flows, self._keys, self._slots, kept)
+        self._rehash(kept)
 
     def _count_folded(self, silent: Thing) -> None:
         np = self._np
@@ -199,30 +208,38 @@ def key_bytes(words: Thing, is_ipv6: bool) -> bytes:
     return bytes(octets if is_ipv6 else octets[:4] + octets[16:20] + octets[32:])
 
 
-_built: tuple[Callable[..., int], Callable[..., None]] | None = None
+def _enter_run(
+    data: int, length: int, offset: int, captured: int, original: int, times: int, link: int, count: int, at: int,
+    first_packet: int, flows: int, quads: int, keys: int, most_flows: int, troubles: int, most_troubles: int, log: int,
+    log_words: int, slots: int, most_slots: int, m: int, table: int,
+) -> int:  # fmt: skip
+    """What :func:`tcpscope.packets.loop.run` takes, as addresses and lengths."""
+    return run(
+        bytes_at(data, length), longs_at(offset, count), longs_at(captured, count), longs_at(original, count),
+        longs_at(times, count), longs_at(link, count), at, first_packet, int_rows_at(flows, most_flows, FLOW_WORDS),
+        long_rows_at(quads, most_flows, FLOW_QUADS), word_rows_at(keys, most_flows, KEY_WORDS),
+        int_rows_at(troubles, most_troubles, EXTRA_WORDS), longs_at(log, log_words), ints_at(slots, most_slots),
+        longs_at(m, COUNTERS), bytes_at(table, TABLE_BYTES),
+    )  # fmt: skip
 
 
-def build() -> tuple[Callable[..., int], Callable[..., None]]:
-    """Compile (or load from disk) and return :func:`run` and :func:`rehash`."""
-    global _built
-    if _built is None:
-        numba = extras.require("numba", "the compiled engine")
-        _keep_on_disk(numba)
-        names: dict[str, Thing] = {"range": range, "len": len, "min": min, "__name__": __name__}
-        for module in (machine, step, headers, loop):
-            names.update({name: value for name, value in vars(module).items() if isinstance(value, int)})
-        for function in (*view.PARTS, *headers.PARTS, *machine.PARTS, *step.PARTS, *loop.PARTS):
-            twin = FunctionType(function.__code__, names, function.__name__)
-            # Why _nrt: no function here allocates, and counting references to rows doubles the cost of a packet.
-            names[function.__name__] = _with_one_signature(
-                numba.njit(
-                    twin, cache=function in (loop.run, loop.rehash), nogil=True, _nrt=False, error_model="numpy"
-                ),
-                numba,
-            )
-        names |= _loads(numba)
-        _built = names["run"], names["rehash"]
-    return _built
+def _enter_rehash(flows: int, keys: int, most_flows: int, slots: int, most_slots: int, count: int) -> int:
+    f, k = int_rows_at(flows, most_flows, FLOW_WORDS), word_rows_at(keys, most_flows, KEY_WORDS)
+    rehash(f, k, ints_at(slots, most_slots), count)
+    return 0
+
+
+def build(numba: Thing) -> dict[str, Thing]:
+    """Return the entries of the engine, ready to be compiled."""
+    names: dict[str, Thing] = {"range": range, "len": len, "min": min, "__name__": __name__, **native.arrays(numba)}
+    for module in (machine, step, headers, loop):
+        names.update({name: value for name, value in vars(module).items() if isinstance(value, int)})
+    names["TABLE_BYTES"] = TABLE_BYTES
+    for function in (*view.PARTS, *headers.PARTS, *machine.PARTS, *step.PARTS, *loop.PARTS, _enter_run, _enter_rehash):
+        twin = FunctionType(function.__code__, names, function.__name__)
+        names[function.__name__] = _with_one_signature(native.jit(twin, numba), numba)
+    names |= _loads(numba)
+    return {"run": names["_enter_run"], "rehash": names["_enter_rehash"]}
 
 
 def _with_one_signature(dispatcher: Thing, numba: Thing) -> Thing:
@@ -274,43 +291,22 @@ def _loads(numba: Thing) -> dict[str, Thing]:
         return load_32(data, at)  # type: ignore[name-defined, no-any-return]  # noqa: F821
 
     return {
-        function.__name__: numba.njit(FunctionType(function.__code__, loads, function.__name__), _nrt=False)
+        function.__name__: native.jit(FunctionType(function.__code__, loads, function.__name__), numba)
         for function in (be16, be32)
     } | {"apart": apart}
 
 
+UNIT = native.Unit(
+    "tracker", (view, headers, machine, step, loop, sys.modules[__name__]), {"run": 22, "rehash": 6}, build
+)
+
+
 def prepare() -> None:
     """Compile now what large captures need, and keep it on disk; takes some seconds, once."""
-    engine = CompiledEngine()
-    chunk = Chunk(bytearray(64), 0, 1, array("q"), array("q"), array("q"), array("q"), array("q"), array("q"))
-    engine.take(chunk)
+    for unit in (UNIT, reader.UNIT):
+        native.load(unit)
 
 
 def is_on_disk() -> bool:
     """Whether the compiled code is there already."""
-    import os
-
-    folder = _cache_folder()
-    return any(name.endswith(".nbi") for _, _, names in os.walk(folder) for name in names)
-
-
-def _keep_on_disk(numba: Thing) -> None:
-    """Choose where compiled code is kept. Why: numba looks at the age of one file, our text comes from several."""
-    numba.config.CACHE_DIR = _cache_folder()
-
-
-def _cache_folder() -> str:
-    import hashlib
-    import os
-    from importlib.metadata import version
-
-    if "NUMBA_CACHE_DIR" not in os.environ:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        base = os.path.join(home, "tcpscope")
-    else:
-        base = os.environ["NUMBA_CACHE_DIR"]
-    digest = hashlib.sha256(version("numba").encode())
-    for path in (view.__file__, headers.__file__, machine.__file__, step.__file__, loop.__file__, __file__):
-        with open(path, "rb") as file:
-            digest.update(file.read())
-    return os.path.join(base, "numba-" + digest.hexdigest()[:16])
+    return native.is_kept(UNIT) and native.is_kept(reader.UNIT)
