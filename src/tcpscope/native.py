@@ -254,22 +254,26 @@ def _keep(unit: Unit, image: bytes) -> None:
     """Write an image whole or not at all; one line on stderr when the place does not take it."""
     import contextlib
     import hashlib
+    import tempfile
 
     path = _path(unit)
     if not path:
         return
     start = _FORMAT + os.path.basename(path).encode()
-    partial = f"{path}.{os.getpid()}.partial"
+    partial = ""
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        number, partial = tempfile.mkstemp(prefix=f"{unit.name}-", dir=os.path.dirname(path))
+        with open(number, "wb") as file:
             file.write(start + hashlib.sha256(start + image).digest() + image)
         os.replace(partial, path)
-        _forget_oldest(unit, os.path.dirname(path))
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         print(f"tcpscope: the compiled engine cannot be kept, the next run compiles again: {error}", file=sys.stderr)
+        return
+    with contextlib.suppress(OSError):  # Why: another process may be doing the same
+        _forget_oldest(unit, os.path.dirname(path))
 
 
 def _forget_oldest(unit: Unit, folder: str) -> None:
@@ -282,26 +286,32 @@ def _path(unit: Unit) -> str:
     """Where the image of this unit for this machine is kept, or nothing when no name can be sure of being right."""
     import hashlib
 
-    cpu = _read_cpu()
-    if not cpu:
+    cpu, folder = _read_cpu(), _folder()
+    if not cpu or not folder:
         return ""
     digest = hashlib.sha256(_FORMAT + cpu + sys.version.encode() + " ".join(_versions()).encode())
     for module in (*unit.modules, sys.modules[__name__]):
         digest.update(module.__spec__.loader.get_data(module.__file__))  # type: ignore[union-attr]  # a source loader
-    return os.path.join(_folder(), f"{unit.name}-{digest.hexdigest()[:32]}")
+    return os.path.join(folder, f"{unit.name}-{digest.hexdigest()[:32]}")
 
 
 def _folder() -> str:
-    """Return our folder for what can be made again. Why pwd: sudo may leave HOME at another user's, to be spared."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    if not base:
-        home = os.path.expanduser("~")
-        if os.path.isdir(home) and os.stat(home).st_uid != os.geteuid():
-            import pwd
+    """Return our folder for what can be made again, or nothing: a user may have none.
 
+    Why pwd: sudo may leave HOME at another user's, to be spared.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):
+        return os.path.join(base, "tcpscope")
+    home = os.path.expanduser("~")
+    if not os.path.isdir(home) or os.stat(home).st_uid != os.geteuid():
+        import pwd
+
+        try:
             home = pwd.getpwuid(os.geteuid()).pw_dir
-        base = os.path.join(home, ".cache")
-    return os.path.join(base, "tcpscope")
+        except KeyError:
+            return ""
+    return os.path.join(home, ".cache", "tcpscope")
 
 
 def _read_cpu() -> bytes:
