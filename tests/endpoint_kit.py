@@ -14,6 +14,7 @@ ISS, IRS = 0xFFFFFF00, 0x7FFFFFF0  # both wrap a sign bit soon
 MS, SECOND = 1_000_000, 1_000_000_000
 PLAIN = RFC._replace(timestamps=False, sack=False, window_scaling=False)
 WND = 8000
+MSS_1000 = Options(mss=1000)
 
 
 class Bench:
@@ -27,6 +28,7 @@ class Bench:
         self.tcb.taken = []
         self.seq = IRS  #: the peer's next sequence number
         self.out: list[Segment] = []
+        self.first = 0  #: number of the first octet of text, once :func:`loaded`
 
     @property
     def state(self) -> State:
@@ -138,3 +140,23 @@ class Bench:
     def to(self, state: State) -> Bench:
         """Climb to ``state`` by its natural road."""
         return self if state is State.CLOSED else getattr(self, state.name.lower())()
+
+
+def loaded(options: Options = MSS_1000, profile=PLAIN, segments: int = 10) -> Bench:
+    """A sender with ``segments`` full segments in flight."""
+    bench = Bench(profile).syn_sent()
+    bench.now_ns += 100 * MS
+    bench.got(SYN | ACK, options=options)
+    bench.got(ACK, wnd=65535)
+    sent = bench.call("send", bytes(range(256)) * 250)[:segments]
+    bench.now_ns += 100 * MS
+    assert [len(segment.payload) for segment in sent] == [1000] * segments
+    bench.first = sent[0].seq
+    return bench
+
+
+def sack(bench: Bench, ack: int, *ranges: tuple[int, int]) -> list[int]:
+    """Acknowledge with SACK blocks; offsets are from the first octet. Return the offsets of what is sent."""
+    blocks = tuple((add(bench.first, left), add(bench.first, right)) for left, right in ranges)
+    sent = bench.got(ACK, ack=add(bench.first, ack), wnd=65535, options=Options(sack=blocks))
+    return [(segment.seq - bench.first) & 0xFFFFFFFF for segment in sent]

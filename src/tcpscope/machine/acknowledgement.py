@@ -16,44 +16,51 @@ def take_ack(tcb: Tcb, segment: Segment, now_ns: int) -> None:
     if acked_bytes > flight_bytes:
         acked_bytes = 0  # an old duplicate
     fresh_bytes = 0
-    has_dsack = False
+    dsack = None
     if acked_bytes or segment.options.sack:
-        tcb.rack.settled = tcb.rack.fack
+        rack.begin_acknowledgement(tcb, segment)
     if tcb.sack_ok and segment.options.sack:
-        has_dsack = note_dsack(tcb, segment)
+        dsack = note_dsack(tcb, segment)
         fresh_bytes = recovery.mark_sacked(tcb, segment.options.sack)
-    is_duplicate = not acked_bytes and is_duplicate_ack(tcb, segment, flight_bytes, fresh_bytes)
+    is_repeat = not acked_bytes and is_repeated_ack(tcb, segment)
+    is_duplicate = not acked_bytes and flight_bytes > 0 and is_duplicate_ack(tcb, segment, fresh_bytes)
     tcb.dup_acks = tcb.dup_acks + 1 if is_duplicate else (0 if acked_bytes else tcb.dup_acks)
     if acked_bytes:
         advance(tcb, segment, acked_bytes, flight_bytes, now_ns)
     update_window(tcb, segment, now_ns)
-    if tcb.ecn and segment.flags & ECE:
+    if tcb.ecn and segment.flags & (ECE | SYN) == ECE:  # on SYN|ACK it grants ECN and tells of nothing
         _slow_down(tcb, now_ns)
+    rack.adapt_reordering_window(tcb, dsack)
+    rack.take_probe_answer(tcb, segment.ack, dsack, is_repeat and not segment.options.sack)
     if tcb.flight or acked_bytes:
-        rack.take_probe_answer(tcb, segment.ack, has_dsack, now_ns)
         recovery.on_ack(tcb, acked_bytes, fresh_bytes, is_duplicate)
 
 
-def is_duplicate_ack(tcb: Tcb, segment: Segment, flight_bytes: int, fresh_bytes: int) -> bool:
-    """Whether it counts towards fast retransmit (RFC 5681 §2): nothing new in it while something is on the way."""
+def is_duplicate_ack(tcb: Tcb, segment: Segment, fresh_bytes: int) -> bool:
+    """Whether it counts towards fast retransmit: by its SACK blocks (RFC 6675 §2), else by RFC 5681 §2."""
+    return fresh_bytes > 0 if tcb.sack_ok else is_repeated_ack(tcb, segment)
+
+
+def is_repeated_ack(tcb: Tcb, segment: Segment) -> bool:
+    """Whether there is nothing new in it: no text, no SYN or FIN, the same number and the same window."""
     return (
         segment.ack == tcb.snd_una
-        and flight_bytes > 0
         and not len(segment.payload)
         and not segment.flags & (SYN | FIN)
-        and (fresh_bytes > 0 or segment.wnd << tcb.snd_wscale == tcb.snd_wnd)
+        and segment.wnd << tcb.snd_wscale == tcb.snd_wnd
     )
 
 
-def note_dsack(tcb: Tcb, segment: Segment) -> bool:
-    """Notice and count a D-SACK: a first block below the ACK, or inside the second block (RFC 2883 §4)."""
+def note_dsack(tcb: Tcb, segment: Segment) -> tuple[int, int] | None:
+    """Notice, count and return a D-SACK: a first block below the ACK, or inside the second block (RFC 2883 §4)."""
     blocks = segment.options.sack
     left, right = blocks[0]
     below = (segment.ack - right) & MASK < HALF
     inside = len(blocks) > 1 and (left - blocks[1][0]) & MASK < HALF and (blocks[1][1] - right) & MASK < HALF
-    if below or inside:
-        tcb.counters.dsacks_in += 1
-    return below or inside
+    if not below and not inside:
+        return None
+    tcb.counters.dsacks_in += 1
+    return left, right
 
 
 def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now_ns: int) -> None:
@@ -62,27 +69,50 @@ def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now
     tcb.snd_una = segment.ack
     rtt_ns = 0 if ambiguous else max(1, now_ns - sent_ns)
     stamp = segment.options.timestamp
-    if tcb.recovery.undo is not None and recovery.is_spurious(tcb, stamp[1] if stamp else None):
-        recovery.undo(tcb)
     if ambiguous and tcb.timestamps_ok and stamp is not None and stamp[1]:
         # RFC 7323 §4: the echo tells which transmission was answered, so that Karn's rule does not bind.
         rtt_ns = max(1, (timestamp_now(tcb, now_ns) - stamp[1]) & MASK) * 1_000_000
     if 0 < rtt_ns <= 2 * tcb.profile.max_rto_ns:
         tcb.rtt.sample(rtt_ns)
         tcb.rtt.backoff = 0
+    marks = tcb.recovery
+    if marks.undo_stamp >= 0 and marks.undo is not None:
+        _judge_retransmission(tcb, stamp[1] if stamp else 0, rtt_ns)
+    if marks.point >= 0 or marks.cwr_end >= 0 or tcb.rack.dsack_round >= 0:
+        recovery.forget_points(tcb, segment.ack)
     tcb.progress_ns = now_ns
     tcb.r1_reported = False
     tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns if tcb.flight else NEVER  # RFC 6298 §5.2, §5.3
     if tcb.profile.rack:
         rack.arm_probe(tcb, now_ns)
-    grow(tcb, acked_bytes, flight_bytes, rtt_ns, now_ns)
+    grow(tcb, acked_bytes, flight_bytes, now_ns)
 
 
-def grow(tcb: Tcb, acked_bytes: int, flight_bytes: int, rtt_ns: int, now_ns: int) -> None:
-    """Let the congestion window grow when it was what held the sender back (RFC 7661 §4.3), outside recovery."""
-    congestion = tcb.congestion
-    if tcb.recovery.phase != recovery.RECOVERY and 2 * flight_bytes >= congestion.cwnd_bytes:
-        congestion.on_ack(acked_bytes, rtt_ns, now_ns)
+def _judge_retransmission(tcb: Tcb, echo: int, rtt_ns: int) -> None:
+    """Take the recovery back when the first ACK after it answers something older (RFC 3522 §3.2); else it stands."""
+    state = tcb.recovery
+    if not echo or (echo - state.undo_stamp) & MASK < HALF:
+        state.undo = None
+        return
+    if state.phase == recovery.LOSS:
+        tcb.rtt.adapt_to_late(rtt_ns)  # RFC 4015 §3.2, step 8
+    recovery.undo(tcb)
+
+
+def grow(tcb: Tcb, acked_bytes: int, flight_bytes: int, now_ns: int) -> None:
+    """Let the congestion window grow when it was what held the sender back (RFC 7661 §4.3), outside recovery.
+
+    After a timeout by one segment per ACK (RFC 3465 §2.3): it may cover what had arrived long before.
+    """
+    congestion, phase = tcb.congestion, tcb.recovery.phase
+    if phase == recovery.RECOVERY:
+        return
+    if 2 * flight_bytes < congestion.cwnd_bytes:
+        congestion.on_spare_window(now_ns)
+        return
+    if phase == recovery.LOSS:
+        acked_bytes = min(acked_bytes, tcb.mss_bytes)
+    congestion.on_ack(acked_bytes, tcb.rtt.srtt_ns, now_ns)
 
 
 def update_window(tcb: Tcb, segment: Segment, now_ns: int) -> None:
@@ -107,12 +137,12 @@ def window_opened(tcb: Tcb, now_ns: int) -> None:
     for sent in tcb.flight:
         recovery.mark_lost(tcb, sent)
     if tcb.flight:
-        tcb.recovery.must_send = True
+        recovery.repair(tcb)
 
 
 def _slow_down(tcb: Tcb, now_ns: int) -> None:
     """RFC 3168 §6.1.2: an ECN echo is a loss without a loss, at most once per window."""
-    if tcb.recovery.phase == recovery.OPEN and (tcb.snd_una - tcb.recovery.point) & MASK < HALF:
-        tcb.congestion.on_loss(tcb.flight_bytes, now_ns)
-        tcb.recovery.point = tcb.snd_nxt
+    if tcb.recovery.phase == recovery.OPEN and tcb.recovery.cwr_end < 0:
+        tcb.congestion.on_loss(min(tcb.flight_bytes, tcb.congestion.cwnd_bytes), now_ns)
+        tcb.recovery.cwr_end = tcb.snd_nxt
         tcb.sends_cwr = True

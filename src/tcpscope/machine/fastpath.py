@@ -7,6 +7,7 @@ whole block. Everything unusual is left to :mod:`tcpscope.machine.arrivals`.
 from __future__ import annotations
 
 from tcpscope.machine.acknowledgement import advance
+from tcpscope.machine.rack import begin_acknowledgement
 from tcpscope.machine.receiving import (
     CONGESTION_EXPERIENCED,
     deliver,
@@ -14,6 +15,7 @@ from tcpscope.machine.receiving import (
     note_segment_size,
     owe_acknowledgement,
 )
+from tcpscope.machine.recovery import on_ack
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import Tcb
 from tcpscope.model.segment import ACK, PSH, Segment
@@ -60,13 +62,14 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
             tcb.ts_recent, tcb.ts_recent_ns = stamp[0], now_ns
     if acked_bytes:
         tcb.dup_acks = 0
-        tcb.recovery.dup_bytes = 0
-        tcb.rack.settled = tcb.rack.fack
+        begin_acknowledgement(tcb, segment)
         advance(tcb, segment, acked_bytes, (tcb.snd_nxt - tcb.snd_una) & MASK, now_ns)
     tcb.snd_wl1, tcb.snd_wl2 = seq, ack
     tcb.snd_wnd = wnd << tcb.snd_wscale
     if tcb.snd_wnd > tcb.max_snd_wnd:
         tcb.max_snd_wnd = tcb.snd_wnd
+    if acked_bytes or tcb.flight:
+        on_ack(tcb, acked_bytes, 0, False)
     if octets:
         note_segment_size(tcb, octets)
         deliver(tcb, text)

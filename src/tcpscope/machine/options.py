@@ -14,6 +14,7 @@ MIN_MSS_BYTES = 48
 MAX_WINDOW_SCALE = 14
 LEAST_USER_TIMEOUT_NS = 100_000_000_000
 TIMESTAMP_BYTES = 12  #: with two octets of padding
+RTO_AFTER_LOST_SYN_NS = 3_000_000_000  #: RFC 6298 §5.7, unless the handshake gave a sample
 PAWS_IDLE_NS = 24 * 24 * 3600 * 1_000_000_000  #: RFC 7323 §5.5: after 24 days a timestamp proves nothing
 
 
@@ -96,7 +97,10 @@ def size_segments(tcb: Tcb) -> None:
     if tcb.application_mss_bytes:
         mss = min(mss, tcb.application_mss_bytes)
     mss -= tcb.internet.option_bytes
-    tcb.mss_bytes = max(mss, MIN_MSS_BYTES) - (TIMESTAMP_BYTES if tcb.timestamps_ok else 0)
+    mss = max(mss, MIN_MSS_BYTES) - (TIMESTAMP_BYTES if tcb.timestamps_ok else 0)
+    if mss != tcb.mss_bytes:
+        tcb.mss_bytes = mss
+        tcb.congestion.on_mss(mss)
 
 
 def timestamp_now(tcb: Tcb, now_ns: int) -> int:
@@ -141,3 +145,5 @@ def start_congestion(tcb: Tcb, syn_was_repeated: bool) -> None:
     segments = 1 if syn_was_repeated else tcb.initial_cwnd_segments
     tcb.congestion = tcb.new_congestion(segments)
     tcb.recovery.undo = None  # the window of a lost SYN knew nothing of the peer's segment size
+    if syn_was_repeated:
+        tcb.rtt.rto_base_ns, tcb.rtt.backoff = max(tcb.rtt.rto_base_ns, RTO_AFTER_LOST_SYN_NS), 0

@@ -27,7 +27,8 @@ def shrink_path(tcb: Tcb, mtu_bytes: int) -> bool:
     for sent in tcb.flight:
         if len(sent.payload) > tcb.mss_bytes:
             recovery.mark_lost(tcb, sent)
-            tcb.recovery.must_send = True
+    if tcb.recovery.lost_bytes:
+        recovery.repair(tcb)
     return True
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 OPEN, RECOVERY, LOSS = 0, 1, 2
 DUP_THRESHOLD = 3
 NEVER = 1 << 63
-MAX_REO_WND_MULT = 16
 
 
 class Sent:
@@ -46,20 +45,25 @@ class Sent:
 
 
 class Recovery:
-    """Phase and counts of one connection; ``point`` is SND.NXT when the loss was noticed."""
+    """Phase and counts of one connection.
+
+    ``point`` is SND.NXT when a loss was noticed, ``cwr_end`` the same when an ECN echo shrank the window; -1 when
+    something later has been acknowledged.
+    """
 
     __slots__ = (
-        "dup_bytes", "lost_bytes", "must_send", "orders", "phase", "point", "sacked_bytes", "undo", "undo_stamp",
+        "cwr_end", "dup_bytes", "lost_bytes", "must_send", "orders", "phase", "point", "sacked_bytes", "undo",
+        "undo_stamp",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.phase = OPEN
-        self.point = 0
+        self.point = self.cwr_end = -1
         self.sacked_bytes = 0
         self.lost_bytes = 0  # lost and not yet sent again
         self.dup_bytes = 0  # without SACK: what duplicate ACKs say has left the network
         self.must_send = False  # the first segment of a recovery goes whatever the pipe says
-        self.undo: tuple[int, int] | None = None  # cwnd and ssthresh of before, while the loss is not proven
+        self.undo: tuple[float, ...] | None = None  # the window of before, while the loss is not proven
         self.orders = 0
         self.undo_stamp = -1  # TSval of the first retransmission of this recovery
 
@@ -174,8 +178,10 @@ def on_ack(tcb: Tcb, acked_bytes: int, fresh_bytes: int, is_duplicate: bool) -> 
     if recovery.phase != OPEN and acked_bytes and (tcb.snd_una - recovery.point) & MASK < HALF:
         _leave(tcb)
     if tcb.sack_ok and tcb.profile.rack:
-        if recovery.sacked_bytes or recovery.phase != OPEN:
+        if recovery.sacked_bytes or recovery.phase != OPEN or may_be_out_of_order(tcb):
             detect_losses(tcb, tcb.now_ns)
+        else:
+            tcb.deadline_rack_ns = NEVER
     elif tcb.sack_ok:
         if recovery.sacked_bytes and fresh_bytes | acked_bytes:
             _detect_by_sack(tcb)
@@ -186,43 +192,83 @@ def on_ack(tcb: Tcb, acked_bytes: int, fresh_bytes: int, is_duplicate: bool) -> 
 
 
 def on_timeout(tcb: Tcb) -> None:
-    """Believe everything lost that was not SACKed (RFC 6298 §5.4, RFC 5681 §3.1, RFC 2018 §8)."""
+    """Believe everything lost that was not SACKed (RFC 6298 §5.4, RFC 5681 §3.1, RFC 2018 §8).
+
+    With RACK only what was sent longer ago than a round trip (RFC 8985 §6.3): the timer knows nothing of the rest.
+    """
     recovery = tcb.recovery
-    if recovery.phase != LOSS or tcb.flight[0].transmissions == 1:
-        recovery.undo = (tcb.congestion.cwnd_bytes, tcb.congestion.ssthresh_bytes)
-        recovery.undo_stamp = -1
-        tcb.congestion.on_rto(tcb.flight_bytes, tcb.now_ns)
+    is_repeated = recovery.phase == LOSS and tcb.flight[0].transmissions > 1 and tcb.rtt.backoff > 0
+    if not is_repeated:
+        recovery.undo, recovery.undo_stamp = tcb.congestion.remember(), -1
+    tcb.congestion.on_rto(tcb.flight_bytes, tcb.now_ns, is_repeated)
+    tcb.sends_cwr = tcb.ecn
     tcb.rack.probe_end = -1
     recovery.phase, recovery.point = LOSS, tcb.snd_nxt
     recovery.dup_bytes = 0
     tcb.dup_acks = 0
+    tcb.deadline_rack_ns = NEVER
     # Why: the receiver may have thrown away what it SACKed; an expired head says that it did.
     if tcb.flight[0].sacked:
         for sent in tcb.flight:
             sent.sacked = False
         recovery.sacked_bytes = 0
+    head, by_time = tcb.flight[0], tcb.sack_ok and tcb.profile.rack
+    newest_ns = tcb.now_ns - tcb.rack.rtt_ns - reo_wnd_ns(tcb)
     for sent in tcb.flight:
-        mark_lost(tcb, sent)
+        if sent is head or not by_time or sent.sent_ns <= newest_ns:
+            mark_lost(tcb, sent)
     recovery.must_send = True
 
 
 def enter(tcb: Tcb) -> None:
-    """Begin fast recovery: the window shrinks once, the first lost segment goes at once."""
+    """Begin fast recovery: the window shrinks once, the first lost segment goes at once.
+
+    What limited transmit sent beyond the window is no part of FlightSize (RFC 5681 §3.2, step 2); an ECN echo that
+    has shrunk the window for this flight is enough (RFC 3168 §6.1.2).
+    """
     recovery = tcb.recovery
     recovery.phase, recovery.point, recovery.must_send = RECOVERY, tcb.snd_nxt, True
-    recovery.undo, recovery.undo_stamp = (tcb.congestion.cwnd_bytes, tcb.congestion.ssthresh_bytes), -1
-    tcb.congestion.on_loss(tcb.flight_bytes, tcb.now_ns)
+    recovery.undo, recovery.undo_stamp = None, -1
+    tcb.rack.probe_end = -1  # RFC 8985 §7.1
+    if recovery.cwr_end >= 0:
+        return
+    recovery.undo = tcb.congestion.remember()
+    tcb.congestion.on_loss(min(tcb.flight_bytes, tcb.congestion.cwnd_bytes), tcb.now_ns)
+    tcb.sends_cwr = tcb.ecn
+
+
+def repair(tcb: Tcb) -> None:
+    """Send again what is marked lost though no congestion took it: too long for the path, or cut off by the window."""
+    recovery = tcb.recovery
+    recovery.must_send = True
+    tcb.rack.probe_end = -1
+    if recovery.phase == OPEN:
+        recovery.phase, recovery.point, recovery.undo = LOSS, tcb.snd_nxt, None
+
+
+def forget_points(tcb: Tcb, ack: int) -> None:
+    """Forget what only concerned text up to ``ack``, lest an old number should look new after 2 GiB."""
+    recovery = tcb.recovery
+    if recovery.point >= 0 and not recovery.phase and 0 < (ack - recovery.point) & MASK < HALF:
+        recovery.point = -1
+    if recovery.cwr_end >= 0 and 0 < (ack - recovery.cwr_end) & MASK < HALF:
+        recovery.cwr_end = -1
+    if tcb.rack.dsack_round >= 0 and (ack - tcb.rack.dsack_round) & MASK < HALF:
+        tcb.rack.dsack_round = -1
 
 
 def _leave(tcb: Tcb) -> None:
     recovery = tcb.recovery
     if recovery.phase == RECOVERY:
         tcb.congestion.after_recovery(tcb.now_ns)
+    rack.leave_recovery(tcb)
     recovery.phase, recovery.dup_bytes, recovery.must_send, recovery.undo = OPEN, 0, False, None
 
 
 def _detect_by_sack(tcb: Tcb) -> None:
     """RFC 6675 §4, IsLost(): enough was SACKed above it. What was sent again is left to the timer."""
+    if tcb.dup_acks >= DUP_THRESHOLD and tcb.recovery.phase == OPEN:
+        mark_lost(tcb, tcb.flight[0])  # §5 (1): short segments make three duplicates without two full ones
     above, edges = 0, 0
     limit = (DUP_THRESHOLD - 1) * tcb.mss_bytes
     last_sacked = False
@@ -240,7 +286,8 @@ def _detect_by_duplicates(tcb: Tcb, acked_bytes: int) -> None:
     recovery = tcb.recovery
     if acked_bytes:
         if recovery.phase == RECOVERY and tcb.flight:
-            recovery.dup_bytes = max(0, recovery.dup_bytes - acked_bytes + tcb.mss_bytes)
+            back_bytes = tcb.mss_bytes if acked_bytes >= tcb.mss_bytes else 0
+            recovery.dup_bytes = max(0, recovery.dup_bytes - acked_bytes + back_bytes)
             mark_lost(tcb, tcb.flight[0])
             recovery.must_send = True
         else:
@@ -249,27 +296,39 @@ def _detect_by_duplicates(tcb: Tcb, acked_bytes: int) -> None:
     if recovery.phase == LOSS:
         return
     recovery.dup_bytes = min(recovery.dup_bytes + tcb.mss_bytes, tcb.flight_bytes)
-    # RFC 6582 §3.2: duplicates for what was sent before the last recovery ended start no new one.
-    if tcb.dup_acks == DUP_THRESHOLD and recovery.phase == OPEN:
+    # RFC 6582 §3.2, step 2: duplicates for what was sent before the last recovery ended start no new one.
+    if tcb.dup_acks == DUP_THRESHOLD and recovery.phase == OPEN and recovery.point < 0:
         mark_lost(tcb, tcb.flight[0])
+
+
+def sacked_segments(tcb: Tcb) -> int:
+    """Count the segments SACKed as they were sent: pieces of one are one, an offloaded group is many."""
+    octets: dict[int, int] = {}
+    for sent in tcb.flight:
+        if sent.sacked:
+            octets[sent.order] = octets.get(sent.order, 0) + sent.size
+    return sum(-(-size // tcb.mss_bytes) for size in octets.values())
 
 
 def reo_wnd_ns(tcb: Tcb) -> int:
     """Return how much later than expected a segment may arrive before it counts as lost (RFC 8985 §6.2, step 4)."""
-    if not tcb.rack.reordering_seen:
-        enough = tcb.recovery.sacked_bytes >= DUP_THRESHOLD * tcb.mss_bytes
-        if tcb.recovery.phase != OPEN or enough:
-            return 0
+    if not tcb.rack.reordering_seen and (tcb.recovery.phase != OPEN or sacked_segments(tcb) >= DUP_THRESHOLD):
+        return 0
     return min(tcb.rack.reo_wnd_mult * tcb.rtt.min_rtt_ns // 4, tcb.rtt.srtt_ns)
+
+
+def may_be_out_of_order(tcb: Tcb) -> bool:
+    """Whether something on the way may have been sent before what has arrived: else nothing can be lost yet."""
+    flight = tcb.flight
+    return bool(flight) and (flight[0].transmissions > 1 or rack.is_sent_before_newest(tcb, flight[0]))
 
 
 def detect_losses(tcb: Tcb, now_ns: int) -> None:
     """Mark what is lost by now, and arm the timer for what may be soon (RFC 8985 §6.2, step 5)."""
-    newest = tcb.rack
-    patience_ns = newest.rtt_ns + reo_wnd_ns(tcb)
+    patience_ns = tcb.rack.rtt_ns + reo_wnd_ns(tcb)
     wait_ns = 0
     for sent in tcb.flight:
-        if sent.sacked or sent.lost or sent.order > newest.order:
+        if sent.sacked or sent.lost or not rack.is_sent_before_newest(tcb, sent):
             continue
         remaining_ns = sent.sent_ns + patience_ns - now_ns
         if remaining_ns <= 0:
@@ -279,22 +338,15 @@ def detect_losses(tcb: Tcb, now_ns: int) -> None:
     tcb.deadline_rack_ns = now_ns + wait_ns if wait_ns else NEVER
 
 
-def is_spurious(tcb: Tcb, echo: int | None) -> bool:
-    """Whether an acknowledgement echoes a timestamp older than the first retransmission (RFC 3522 §3.2)."""
-    stamp = tcb.recovery.undo_stamp
-    return tcb.recovery.undo is not None and stamp >= 0 and bool(echo) and (echo - stamp) & MASK >= HALF  # type: ignore[operator]  # echo is no None here
-
-
 def undo(tcb: Tcb) -> None:
     """Take a recovery back: what was sent again had not been lost, the rest is on the way (RFC 4015)."""
     state = tcb.recovery
     if state.undo is not None:
-        tcb.congestion.on_undo(*state.undo)
+        tcb.congestion.on_undo(state.undo)
     for sent in tcb.flight:
         unmark_lost(tcb, sent)
     if state.phase == RECOVERY:
         tcb.rack.reordering_seen = True
-        tcb.rack.reo_wnd_mult = min(tcb.rack.reo_wnd_mult + 1, MAX_REO_WND_MULT)
     tcb.rtt.backoff = 0
     tcb.counters.undone_recoveries += 1
     state.phase, state.undo, state.undo_stamp, state.must_send, state.dup_bytes = OPEN, None, -1, False, 0

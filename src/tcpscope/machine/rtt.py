@@ -40,6 +40,15 @@ class RoundTrip:
         else:
             self.rttvar_ns += (abs(self.srtt_ns - rtt_ns) - self.rttvar_ns) >> 2
             self.srtt_ns += (rtt_ns - self.srtt_ns) >> 3
+        self._set_rto()
+
+    def adapt_to_late(self, rtt_ns: int) -> None:
+        """Never again below an answer that came after the timer had expired (RFC 4015 §3.2, step 8)."""
+        self.srtt_ns = max(self.srtt_ns, rtt_ns)
+        self.rttvar_ns = max(self.rttvar_ns, rtt_ns >> 1)
+        self._set_rto()
+
+    def _set_rto(self) -> None:
         rto_ns = self.srtt_ns + max(self.granularity_ns, 4 * self.rttvar_ns)
         self.rto_base_ns = min(max(rto_ns, self.min_rto_ns), self.max_rto_ns)
 

@@ -139,7 +139,7 @@ def emit_text(tcb: Tcb, octets: int, now_ns: int) -> Segment:
     counters = tcb.counters
     counters.text_segments_out += 1
     counters.bytes_out += octets
-    return _segment(tcb, seq, flags, text, now_ns)
+    return _segment(tcb, seq, flags, text, now_ns, _ECT_0 if tcb.ecn else 0)
 
 
 def emit_fin(tcb: Tcb, now_ns: int) -> Segment:
@@ -206,7 +206,7 @@ def emit_probe(tcb: Tcb, now_ns: int) -> Segment:
         fin = sent.flags & FIN if len(sent.payload) == 0 else 0
         return _segment(tcb, sent.seq, ACK | fin, sent.payload[:1], now_ns)
     if tcb.unsent_bytes:
-        return emit_text(tcb, 1, now_ns)
+        return emit_text(tcb, 1, now_ns)._replace(ip_ecn=0)
     return emit_fin(tcb, now_ns)
 
 
@@ -218,7 +218,7 @@ def emit_keepalive(tcb: Tcb, now_ns: int) -> Segment:
 def _wake_up(tcb: Tcb, now_ns: int) -> None:
     """Start to wait for progress; a long idle window starts small again (RFC 5681 §4.1)."""
     tcb.progress_ns = now_ns
-    if tcb.last_sent_ns and now_ns - tcb.last_sent_ns > tcb.rtt.rto_ns:
+    if tcb.last_text_ns and now_ns - tcb.last_text_ns > tcb.rtt.rto_ns:
         tcb.congestion.after_idle(tcb.initial_cwnd_bytes)
 
 
@@ -237,8 +237,12 @@ def _syn_segment(tcb: Tcb, now_ns: int) -> Segment:
     return Segment(tcb.iss, tcb.rcv_nxt if is_answer else 0, flags, window, b"", offer(tcb, now_ns))
 
 
-def _segment(tcb: Tcb, seq: int, flags: int, text: bytes | memoryview, now_ns: int) -> Segment:
-    """Make a segment that acknowledges everything so far, and forget that an ACK was owed."""
+def _segment(tcb: Tcb, seq: int, flags: int, text: bytes | memoryview, now_ns: int, ect: int = 0) -> Segment:
+    """Make a segment that acknowledges everything so far, and forget that an ACK was owed.
+
+    ``ect`` only for new text: pure ACKs, what is sent again and window probes ask for no mark (RFC 3168 §6.1.4 to
+    §6.1.6).
+    """
     window = advertise(tcb)
     tcb.last_ack_sent = tcb.rcv_nxt
     tcb.acks_now = False
@@ -258,6 +262,7 @@ def _segment(tcb: Tcb, seq: int, flags: int, text: bytes | memoryview, now_ns: i
     else:
         urgent = 0
     octets = len(text)
+    if octets:
+        tcb.last_text_ns = now_ns
     gso = tcb.mss_bytes if octets > tcb.mss_bytes else 0
-    ect = _ECT_0 if octets and tcb.ecn else 0  # RFC 3168 §6.1.4: pure ACKs are not marked
     return Segment(seq, tcb.rcv_nxt, flags, window, text, options, min(urgent, 65535), gso, 0, ect)

@@ -114,7 +114,7 @@ def tcp_info_of(tcb: Tcb) -> TcpInfo:
         sacked=sum(sent.sacked for sent in tcb.flight),
         lost=sum(sent.lost for sent in tcb.flight),
         retrans=sum(sent.transmissions > 1 and not sent.sacked for sent in tcb.flight),
-        last_data_sent_ms=(tcb.now_ns - tcb.last_sent_ns) // 1_000_000,
+        last_data_sent_ms=(tcb.now_ns - tcb.last_text_ns) // 1_000_000,
         last_data_recv_ms=(tcb.now_ns - tcb.last_received_ns) // 1_000_000,
         pmtu=tcb.path_mtu_bytes,
         rtt_us=rtt.srtt_ns // 1000,

@@ -85,6 +85,7 @@ class Tcb:
         "fin_received", "flight", "gso_bytes", "inbox", "inbox_bytes", "initial_cwnd_segments", "internet", "irs",
         "irs_known", "iss", "keepalive", "keepalive_count", "keepalive_idle_ns", "keepalive_interval_ns",
         "keepalive_octet", "keepalive_probes", "keepalive_sent_ns", "last_ack_sent", "last_received_ns", "last_sent_ns",
+        "last_text_ns",
         "listening_remote", "local", "max_snd_wnd", "missing_fin", "mss_bytes", "nodelay", "now_ns",
         "opened_actively", "ordered_by_recency", "out_of_order", "path_mtu_bytes", "peer_mss_bytes",
         "persist_backoff", "profile", "progress_ns", "pushed_seq", "r1_reported", "rack", "rcv_adv",
@@ -126,7 +127,7 @@ class Tcb:
         self.flight: list[Sent] = []
         self.dup_acks = 0
         self.close_pending = False
-        self.last_sent_ns = 0
+        self.last_sent_ns = self.last_text_ns = 0
 
     def _forget_receiving(self) -> None:
         self.irs_known = False

@@ -9,7 +9,16 @@ from __future__ import annotations
 from tcpscope.machine import rack, recovery
 from tcpscope.machine.moves import fail, take
 from tcpscope.machine.path_mtu import suspect_black_hole
-from tcpscope.machine.sending import emit_again, emit_keepalive, emit_probe, emit_text, is_window_blocked, usable_window
+from tcpscope.machine.sending import (
+    emit_again,
+    emit_keepalive,
+    emit_probe,
+    emit_text,
+    is_window_blocked,
+    payload_limit,
+    usable_window,
+)
+from tcpscope.machine.sequence import MASK
 from tcpscope.machine.tcb import NEVER, Tcb
 from tcpscope.model.event import Event
 from tcpscope.model.segment import Segment
@@ -49,10 +58,14 @@ def on_reordering(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
 
 def on_tail_probe(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     """Send something that must be answered: new text, or the last segment again (RFC 8985 §7.3)."""
-    amount = min(tcb.unsent_bytes, usable_window(tcb), tcb.mss_bytes)
+    limit = payload_limit(tcb)
+    amount = min(tcb.unsent_bytes, usable_window(tcb), limit)
     if amount > 0:
         out.append(emit_text(tcb, amount, now_ns))
     else:
+        tail = tcb.flight[-1]
+        if len(tail.payload) > limit:  # the end of an offloaded group
+            recovery.split(tcb, len(tcb.flight) - 1, (tail.seq + len(tail.payload) - limit) & MASK)
         out.append(emit_again(tcb, tcb.flight[-1], now_ns))
     rack.note_probe(tcb, repeats=amount <= 0)
     tcb.counters.tail_probes += 1
@@ -71,7 +84,7 @@ def on_persist(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     amount = min(tcb.unsent_bytes, usable_window(tcb))
     if tcb.snd_wnd and not tcb.flight and amount > 0:
         tcb.deadline_persist_ns = NEVER
-        out.append(emit_text(tcb, min(amount, tcb.mss_bytes), now_ns))  # the override of §3.8.6.2.1
+        out.append(emit_text(tcb, min(amount, payload_limit(tcb)), now_ns))  # the override of §3.8.6.2.1
         return
     take(tcb, Event.PERSIST_TIMEOUT)
     if not tcb.persist_backoff and not tcb.flight:

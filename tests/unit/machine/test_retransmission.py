@@ -1,7 +1,7 @@
 """RTO (RFC 6298), Karn's rule, R1 and R2, fast retransmit, limited transmit, SACK (RFC 9293 §3.8.1 to §3.8.3)."""
 
 import pytest
-from tests.endpoint_kit import MS, PLAIN, SECOND, Bench
+from tests.endpoint_kit import MS, SECOND, Bench, loaded, sack
 
 from tcpscope.machine.profile import RFC
 from tcpscope.machine.rtt import RoundTrip
@@ -21,19 +21,6 @@ def times(bench: Bench, duration_ns: int) -> list[int]:
         bench.now_ns = when
         sent += [(when - start) // SECOND] * len(bench.flush())
     return sent
-
-
-def loaded(options: Options = MSS, profile=PLAIN, segments: int = 10) -> Bench:
-    """A sender with ``segments`` full segments in flight."""
-    bench = Bench(profile).syn_sent()
-    bench.now_ns += 100 * MS
-    bench.got(SYN | ACK, options=options)
-    bench.got(ACK, wnd=65535)
-    sent = bench.call("send", bytes(range(256)) * 250)[:segments]
-    bench.now_ns += 100 * MS
-    assert [len(segment.payload) for segment in sent] == [1000] * segments
-    bench.first = sent[0].seq
-    return bench
 
 
 @pytest.mark.rfc("MUST-18")
@@ -156,7 +143,7 @@ def test_third_duplicate_sends_again_and_halves():
     assert [segment.seq for segment in bench.got(ACK, ack=lost, wnd=65535)] == [add(lost, 11_000)]
     again = bench.got(ACK, ack=lost, wnd=65535)
     assert [segment.seq for segment in again] == [lost]
-    assert bench.tcb.congestion.ssthresh_bytes == 6000
+    assert bench.tcb.congestion.ssthresh_bytes == 5000  # what limited transmit sent is not counted (RFC 5681 §3.2)
 
 
 def test_partial_acknowledgement_sends_the_next_hole():
@@ -174,13 +161,6 @@ def test_full_acknowledgement_ends_recovery():
     bench.got(ACK, wnd=65535)
     assert bench.tcb.recovery.phase == 0
     assert bench.tcb.congestion.cwnd_bytes >= bench.tcb.congestion.ssthresh_bytes
-
-
-def sack(bench: Bench, ack: int, *ranges: tuple[int, int]) -> list[int]:
-    """Acknowledge with SACK blocks; offsets are from the first octet. Return the offsets of what is sent."""
-    blocks = tuple((add(bench.first, left), add(bench.first, right)) for left, right in ranges)
-    sent = bench.got(ACK, ack=add(bench.first, ack), wnd=65535, options=Options(sack=blocks))
-    return [(segment.seq - bench.first) & 0xFFFFFFFF for segment in sent]
 
 
 def test_sack_sends_only_what_is_missing():
