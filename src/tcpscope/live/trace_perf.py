@@ -1,9 +1,9 @@
 """Tier B of ``trace``: the same tracepoints as tier A, through perf rings.
 
 perf tells less than BPF: no namespace, no inode, of a timer only its address. So it sees every namespace of the host;
-mini-sockets are tied to connections by what happened on the same processor right before; whether one is in FIN_WAIT_2
-or already in TIME_WAIT is looked up with sock_diag (own namespace) and marked ``inferred``; handshakes are seen when
-they complete; holders are known only where a call of theirs made a move.
+a mini-socket is tied to its connection by being born in the same thread of execution right before that ends; whether
+it is in FIN_WAIT_2 or already in TIME_WAIT is looked up with sock_diag (own namespace) and marked ``inferred``;
+handshakes are seen when they complete; holders are known only where a call of theirs made a move.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tcpscope.model.transition import Transition
 
 _IPPROTO_TCP, _AF_INET = 6, 2
 _CLOSE, _FIN_WAIT_2, _TIME_WAIT, _CLOSING = 7, 5, 6, 11
-#: A mini-socket's timer and its full socket's last state change are this close, on one processor.
-_TOGETHER_NS = 200_000
+#: Bits of every record's ``common_flags``: taken while serving a softirq; taken with softirqs switched off.
+_SERVING_SOFTIRQ, _SOFTIRQS_OFF = 0x10, 0x80
 _LOOK_S = 0.25
 _LIMIT = 1 << 16
 
@@ -46,21 +46,23 @@ class Decoder:
     def __init__(self, formats: dict[str, tracefs.Format], names: dict[int, bytes] | None = None) -> None:
         self._formats = {found.id: (name, found.fields) for name, found in formats.items()}
         self._comms: dict[int, bytes] = names if names is not None else {}
-        self._timer_on: dict[int, tuple[int, int]] = {}  # processor -> (timer, time) of a mini-socket just begun
+        self._begun: dict[tuple[int, int], int] = {}  # thread of execution -> timer of the mini-socket just born there
         self._minis: dict[int, KernelEvent] = {}
 
     def decode(self, samples: Iterable[perf.Sample]) -> Iterator[KernelEvent]:
         """Decode samples in the order of their time."""
         for sample in samples:
             name, fields = self._formats.get(int.from_bytes(sample.raw[:2], "little"), ("", {}))
-            if name == _ESSENTIAL:
-                yield from self._on_state(sample, fields)
-            elif name == "timer/timer_start":
-                self._timer_on[sample.cpu] = _number(sample.raw, fields["timer"]), sample.t_ns
+            if name == "timer/timer_start":
+                self._on_timer_started(sample, fields)
             elif name == "timer/timer_expire_entry":
                 yield from self._on_expired(sample, fields)
             elif name:
-                yield from self._on_reset(name, sample, fields)
+                begun = self._begun.pop(_thread_of(sample), 0)
+                if name == _ESSENTIAL:
+                    yield from self._on_state(sample, fields, begun)
+                else:
+                    yield from self._on_reset(name, sample, fields)
 
     def waiting(self) -> dict[Key, KernelEvent]:
         """Return the mini-sockets in FIN_WAIT_2, by ports and addresses."""
@@ -76,22 +78,34 @@ class Decoder:
         self._minis[event.address] = found
         return found
 
-    def _on_state(self, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> Iterator[KernelEvent]:
+    def _on_timer_started(self, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> None:
+        """A mini-socket is born, or an old one's timer only starts anew (a segment came).
+
+        Linux: tcp_time_wait() starts the timer with softirqs switched off and ends the full socket right after, in the
+        same thread: that is the next record there. How much later says nothing: the processor, or the task, may be put
+        aside in between. A segment comes in a softirq that has switched nothing off, so that a timer which starts anew
+        is told from a birth; where the kernel does not say it (before 5.17), by its address, which is known.
+        """
+        timer = _number(sample.raw, fields["timer"])
+        if sample.raw[2] & _SOFTIRQS_OFF or timer not in self._minis:
+            if len(self._begun) >= _LIMIT:
+                self._begun.clear()
+            self._begun[_thread_of(sample)] = timer
+
+    def _on_state(self, sample: perf.Sample, fields: dict[str, tuple[int, int]], begun: int) -> Iterator[KernelEvent]:
         raw = sample.raw
         if _number(raw, fields["protocol"]) != _IPPROTO_TCP:
             return
         event = self._event(sample, fields, kinds.STATE)
         event = event._replace(before=_number(raw, fields["oldstate"]), after=_number(raw, fields["newstate"]))
-        if event.after == _CLOSE and event.before in (_FIN_WAIT_2, _CLOSING):
-            timer, began_ns = self._timer_on.pop(sample.cpu, (0, 0))
-            if timer and sample.t_ns - began_ns < _TOGETHER_NS:
-                # Why FIN_WAIT_2: a mini-socket is at least that; a look tells whether its FIN has come
-                state = _TIME_WAIT if event.before == _CLOSING else _FIN_WAIT_2
-                mini = event._replace(kind=kinds.MINI_STARTED, address=timer, after=state, error=0)
-                if len(self._minis) >= _LIMIT:
-                    self._minis.pop(next(iter(self._minis)))
-                self._minis[timer] = mini
-                yield mini
+        if begun and event.after == _CLOSE and event.before in (_FIN_WAIT_2, _CLOSING):
+            # Why FIN_WAIT_2: a mini-socket is at least that; a look tells whether its FIN has come
+            state = _TIME_WAIT if event.before == _CLOSING else _FIN_WAIT_2
+            mini = event._replace(kind=kinds.MINI_STARTED, address=begun, after=state, error=0)
+            if len(self._minis) >= _LIMIT:
+                self._minis.pop(next(iter(self._minis)))
+            self._minis[begun] = mini
+            yield mini
         yield event
 
     def _on_expired(self, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> Iterator[KernelEvent]:
@@ -218,6 +232,12 @@ def _honest(move: Transition) -> Transition:
         return move
     earliest = None if move.in_state_ns is None else move.when_ns - move.in_state_ns
     return move._replace(certainty="inferred", earliest_ns=earliest, latest_ns=move.when_ns, source="poll")
+
+
+def _thread_of(sample: perf.Sample) -> tuple[int, int]:
+    """What ran: a task (an idle processor has none), or the softirq that interrupted it; neither runs twice at once."""
+    task = int.from_bytes(sample.raw[4:8], "little")  # common_pid, which is a thread's, whatever namespace it is in
+    return task or ~sample.cpu, sample.raw[2] & _SERVING_SOFTIRQ
 
 
 def _number(raw: bytes, place: tuple[int, int]) -> int:

@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from tcpscope.kernel import perf, tracefs
+from tcpscope.kernel.bpf import tcp_tracer as kinds
 from tcpscope.live.trace_perf import Decoder
 from tcpscope.model.errors import Unsupported
 
@@ -47,12 +48,19 @@ def test_perf_attributes_have_their_golden_layout():
     assert struct.unpack_from("<i", data, 92)[0] == 1  # CLOCK_MONOTONIC
 
 
-def make_state(before, after, sport=40000, timer=None):
+SOFTIRQ, SOFTIRQS_OFF = 0x10, 0x80  # common_flags, as Linux 6.18 sets them
+
+
+def state_sample(t_ns, cpu, before, after, sport=40000, task=0, flags=SOFTIRQ):
     raw = bytearray(72)
-    struct.pack_into("<H", raw, 0, 5)
+    struct.pack_into("<HBBi", raw, 0, 5, flags, 0, task)
     struct.pack_into("<QiiHHHH", raw, 8, 0xAA, before, after, sport, 80, 2, 6)
     raw[32:40] = b"\x0a\0\0\x01\x0a\0\0\x02"
-    return bytes(raw)
+    return perf.Sample(t_ns, cpu, 0, bytes(raw))
+
+
+def timer_sample(t_ns, cpu, task=0, flags=SOFTIRQ | SOFTIRQS_OFF, timer=0xBB, kind=6):
+    return perf.Sample(t_ns, cpu, 0, struct.pack("<HBBiQ", kind, flags, 0, task, timer))
 
 
 PLACES = {
@@ -72,24 +80,81 @@ STATE = tracefs.Format(5, PLACES, "")
 START = tracefs.Format(6, {"timer": (8, 8)}, "")
 
 
-def timer_sample(t_ns, cpu):
-    return perf.Sample(t_ns, cpu, 0, struct.pack("<HHIQ", 6, 0, 0, 0xBB))
+EXPIRE = tracefs.Format(7, {"timer": (8, 8)}, "")
+RESET = tracefs.Format(8, PLACES, "")
 
 
 def decode(*samples):
-    formats = {"sock/inet_sock_set_state": STATE, "timer/timer_start": START}
+    formats = {
+        "sock/inet_sock_set_state": STATE,
+        "timer/timer_start": START,
+        "timer/timer_expire_entry": EXPIRE,
+        "tcp/tcp_receive_reset": RESET,
+    }
     return list(Decoder(formats, {0: b"swapper"}).decode(samples))
 
 
-def test_mini_socket_is_tied_to_the_connection_that_closed_on_the_same_processor():
-    mini, state = decode(timer_sample(1000, 1), perf.Sample(2000, 1, 0, make_state(5, 7)))
+def births(events):
+    return [(event.address, event.local_port, event.after) for event in events if event.kind == kinds.MINI_STARTED]
+
+
+def test_mini_socket_is_tied_to_the_connection_that_closed_in_the_same_thread():
+    mini, state = decode(timer_sample(1000, 1), state_sample(2000, 1, 5, 7))
     assert (mini.address, mini.local_port, mini.after) == (0xBB, 40000, 5)
     assert (state.address, state.before, state.after) == (0xAA, 5, 7)
 
 
-@pytest.mark.parametrize(("cpu", "t_ns"), [(0, 2000), (1, 900_000)])
-def test_timer_elsewhere_or_long_ago_ties_nothing(cpu, t_ns):
-    assert len(decode(timer_sample(1000, 1), perf.Sample(t_ns, cpu, 0, make_state(5, 7)))) == 1
+@pytest.mark.parametrize("gap_ns", [5_000_000, 300_000_000, 90_000_000_000])
+def test_processor_that_was_taken_away_in_between_parts_nothing(gap_ns):
+    """A virtual machine's processor may stand still between any two instructions, for as long as the host likes."""
+    assert births(decode(timer_sample(1000, 1), state_sample(1000 + gap_ns, 1, 5, 7))) == [(0xBB, 40000, 5)]
+
+
+def test_task_that_moves_to_another_processor_in_between_is_still_the_same_thread():
+    """The backlog is worked off by the task that holds the socket, and that may be moved."""
+    begun, closed = timer_sample(1000, 0, 77, SOFTIRQS_OFF), state_sample(2000, 1, 5, 7, task=77, flags=0)
+    assert births(decode(begun, closed)) == [(0xBB, 40000, 5)]
+
+
+def test_softirq_in_between_has_its_own_mini_socket():
+    inner = [timer_sample(2000, 0, 77, timer=0xCC), state_sample(3000, 0, 5, 7, sport=2, task=77)]
+    outer = [timer_sample(1000, 0, 77, SOFTIRQS_OFF), state_sample(4000, 0, 5, 7, sport=1, task=77, flags=0)]
+    assert births(decode(outer[0], *inner, outer[1])) == [(0xCC, 2, 5), (0xBB, 1, 5)]
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [timer_sample(1000, 0), timer_sample(1000, 1, 77), timer_sample(1000, 1, 0, SOFTIRQS_OFF)],
+    ids=["other processor", "other task", "not in the softirq"],
+)
+def test_timer_of_another_thread_ties_nothing(begun):
+    assert births(decode(begun, state_sample(2000, 1, 5, 7))) == []
+
+
+@pytest.mark.parametrize("between", [state_sample(1500, 1, 1, 8), perf.Sample(1500, 1, 0, b"\x08\0\x10" + bytes(69))])
+def test_timer_ties_nothing_but_the_next_record_of_its_thread(between):
+    assert births(decode(timer_sample(1000, 1), between, state_sample(2000, 1, 5, 7))) == []
+
+
+def test_timer_that_starts_anew_is_no_birth():
+    """A segment came to a mini-socket; then a socket in FIN_WAIT_2 ends for good (too many mini-sockets)."""
+    first = [timer_sample(1000, 1), state_sample(2000, 1, 5, 7, sport=1)]
+    again = [timer_sample(3000, 1, flags=SOFTIRQ), state_sample(4000, 1, 5, 7, sport=2)]
+    assert births(decode(*first, *again)) == [(0xBB, 1, 5)]
+
+
+def test_kernel_that_does_not_say_softirqs_are_off_still_has_births():
+    first = [timer_sample(1000, 1, flags=SOFTIRQ), state_sample(2000, 1, 5, 7, sport=1)]
+    ended = timer_sample(3000, 1, kind=7)
+    reused = [timer_sample(4000, 1, flags=SOFTIRQ), state_sample(5000, 1, 5, 7, sport=2)]
+    assert births(decode(*first, ended, *reused)) == [(0xBB, 1, 5), (0xBB, 2, 5)]
+
+
+def test_address_given_again_without_a_seen_end_is_a_birth():
+    """connect() took the port of a mini-socket: nothing was recorded, and its memory is the next one's."""
+    first = [timer_sample(1000, 1), state_sample(2000, 1, 5, 7, sport=1)]
+    second = [timer_sample(3000, 1), state_sample(4000, 1, 5, 7, sport=2)]
+    assert births(decode(*first, *second)) == [(0xBB, 1, 5), (0xBB, 2, 5)]
 
 
 def test_record_of_an_unknown_tracepoint_is_passed_over():
