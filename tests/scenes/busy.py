@@ -2,13 +2,11 @@
 
 import socket
 import subprocess
-import time
 
 import pytest
+from tests.patience import wait_until_settled
 
 from tcpscope.kernel.namespace import NetworkNamespace
-from tcpscope.live.sockets import read_sockets
-from tcpscope.model.state import State
 
 PORTS = [1001, 1002, 1003, 1004]
 
@@ -32,17 +30,6 @@ def busy_namespace():
         one.close()
     namespace.close()
     parent.close()
-
-
-def wait_until_settled():
-    """Wait until no FIN is on its way: two tools that look one after the other must see the same."""
-    moving = {State.FIN_WAIT_1, State.LAST_ACK, State.CLOSING, State.SYN_SENT, State.SYN_RECEIVED}
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        sockets, _ = read_sockets(udp=0, detail=False, owners=False)
-        if not any(one.state in moving for one in sockets):
-            return
-        time.sleep(0.02)
 
 
 def open_connections(family, address, port):

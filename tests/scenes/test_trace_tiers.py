@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_S, lonely_address, wait_until_settled
 
 from tcpscope.kernel import perf, tracefs
 from tcpscope.kernel.bpf import layout, syscall, tcp_tracer
@@ -34,16 +35,13 @@ def inside():
     space.close()
 
 
-def connect_and_close(number):
-    listener = socket.create_server(("127.0.0.1", 0))
+def connect_and_close(number, listener):
     for _ in range(number):
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
         client.close()
         server.recv(1)
         server.close()
-    listener.close()
-    return listener
 
 
 def refuse(number):
@@ -98,7 +96,8 @@ def test_kernel_without_some_tracepoints_still_traces_and_names_what_is_unseen(i
         "timed-out ends of SYN_RECEIVED and TIME_WAIT",
         "why a reset was sent",
     ]
-    connect_and_close(1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connect_and_close(1, listener)
     assert tracer.read(1.0)
     tracer.close()
 
@@ -123,28 +122,48 @@ def test_essential_tracepoint_missing_is_unsupported():
         tcp_tracer.TcpTracer(None, layout=poor)
 
 
-def collect(feed, seconds, enough=None, mine=""):
-    """Moves of the next ``seconds``, or until ``enough`` of them came (a tier that sees the whole host may lag)."""
-    moves, deadline = [], time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0 and (enough is None or not enough(moves)):
-        moves += [move for move in feed.read_transitions(min(left, 0.5)) if mine in str(move.flow)]
-    return moves + [move for move in feed.read_rest() if mine in str(move.flow)]
+def collect(feed, enough, address=""):
+    """Read moves until ``enough(moves)``; with ``address``, only those of its connections."""
+    moves, deadline = [], time.monotonic() + PATIENCE_S
+    while not enough(moves):
+        assert time.monotonic() < deadline, f"waited in vain; lost {feed.read_lost()}, came {[str(m) for m in moves]}"
+        moves += [move for move in feed.read_transitions(0.5) if is_of(move, address)]
+    return moves + [move for move in feed.read_rest() if is_of(move, address)]
+
+
+def is_of(move, address):
+    return not address or address in (move.flow.local.address, move.flow.remote.address)
+
+
+def trace_with_perf(work):
+    """Return what ``work(feed, address)`` returns, done again when the kernel had to drop records: this tier sees the
+    whole machine, and what others do there may be more than the rings hold.
+    """
+    for _ in range(5):
+        with open_trace(tier="B") as feed:
+            try:
+                found = work(feed, lonely_address())
+            except AssertionError:
+                if not feed.read_lost():
+                    raise
+            if not feed.read_lost():
+                return found
+    pytest.skip("others keep this machine busier than perf can tell")
+    return None
 
 
 def test_perf_counts_completed_connections_exactly(inside):
     number = 200
-    with open_trace(tier="B") as feed:
-        # the tier sees the whole host: the address tells our connections from others
-        listener = socket.create_server(("127.0.0.2", 0))
-        for _ in range(number):
-            client = socket.create_connection(listener.getsockname())
-            server, _ = listener.accept()
-            client.close()
-            server.recv(1)
-            server.close()
-        listener.close()
-        moves = collect(feed, 20, lambda moves: sum(move.after is S.TIME_WAIT for move in moves) == number, "127.0.0.2")
-        assert feed.read_lost() == 0
+
+    def work(feed, address):
+        with socket.create_server((address, 0)) as listener:
+            connect_and_close(number, listener)
+        return collect(feed, lambda moves: number == count(S.FIN_WAIT_2, moves) == count(S.LAST_ACK, moves), address)
+
+    def count(state, moves):
+        return sum(move.before is state for move in moves)
+
+    moves = trace_with_perf(work)
     counts = Counter((move.before, move.after) for move in moves if S.LISTEN not in (move.before, move.after))
     by_call = [(S.CLOSED, S.SYN_SENT), (S.ESTABLISHED, S.FIN_WAIT_1), (S.CLOSE_WAIT, S.LAST_ACK)]
     by_segment = [
@@ -156,23 +175,30 @@ def test_perf_counts_completed_connections_exactly(inside):
         (S.LAST_ACK, S.CLOSED),
     ]
     assert counts == dict.fromkeys(by_call + by_segment, number)
-    assert sum(move.after is S.SYN_RECEIVED for move in moves) == number
+    assert count(S.LISTEN, moves) == number + 1, "each handshake, and the listener's end"
     assert {move.certainty for move in moves if move.after is S.TIME_WAIT} == {"inferred"}
     assert {move.source for move in moves} == {"perf", "poll"}
 
 
 def test_perf_tells_an_orphan_that_waits_from_time_wait(inside):
     inside.write_sysctl("net.ipv4.tcp_fin_timeout", 1)
-    with open_trace(tier="B") as feed, socket.create_server(("127.0.0.3", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        server, _ = listener.accept()
-        client.close()
-        moves = collect(feed, 20, lambda moves: any(move.before is S.FIN_WAIT_2 for move in moves), "127.0.0.3")
-        server.close()
-    end = moves[-1]
-    assert (end.before, end.event, end.after) == (S.FIN_WAIT_2, Event.FIN_WAIT_2_TIMEOUT, S.CLOSED)
-    assert 0.9 < end.in_state_ns / 1e9 < 2.4
-    assert not any(move.after is S.TIME_WAIT for move in moves)
+
+    def work(feed, address):
+        with socket.create_server((address, 0)) as listener:
+            client = socket.create_connection(listener.getsockname())
+            server, _ = listener.accept()
+            port, began = client.getsockname()[1], time.monotonic()
+            client.close()
+            moves = collect(feed, lambda moves: any(move.before is S.FIN_WAIT_2 for move in moves), address)
+            server.close()
+        return [move for move in moves if move.flow.local.port == port], time.monotonic() - began
+
+    moves, took_s = trace_with_perf(work)
+    assert [(move.before, move.event, move.after) for move in moves if move.before is S.FIN_WAIT_2] == [
+        (S.FIN_WAIT_2, Event.FIN_WAIT_2_TIMEOUT, S.CLOSED)
+    ]
+    (end,) = [move for move in moves if move.before is S.FIN_WAIT_2]
+    assert 0.9 < end.in_state_ns / 1e9 < took_s
 
 
 def test_tracefs_is_reached_without_any_mount_in_sight():
@@ -188,15 +214,18 @@ def test_tracefs_is_reached_without_any_mount_in_sight():
 
 
 def test_polling_sees_states_and_marks_what_it_did_not_see(inside):
+    """It looks when it is read, and nothing is on its way then: what lies between two looks is known here."""
     with open_trace(tier="C") as feed:
         listener = socket.create_server(("127.0.0.1", 0))
         client = socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
-        moves = collect(feed, 0.3)
+        moves = collect(feed, lambda moves: len(moves) == 3)
         client.close()
-        moves += collect(feed, 0.3)
+        wait_until_settled()
+        moves += collect(feed, lambda moves: len(moves) == 2)
         server.close()
-        moves += collect(feed, 0.3)
+        wait_until_settled()
+        moves += collect(feed, lambda moves: len(moves) == 2)
         listener.close()
     client_moves = [move for move in moves if move.flow.remote.port == listener_port(moves)]
     assert [(move.before, move.after) for move in client_moves] == [
@@ -226,39 +255,42 @@ def test_polling_counts_lives_it_missed_as_lost(inside):
             client.close()
             server.close()
         listener.close()
-        moves = collect(feed, 0.3)
+        moves = collect(feed, lambda moves: feed.read_lost() >= 41)  # the kernel announces ends a little later
         assert not any(move.after is S.ESTABLISHED for move in moves)
-        assert feed.read_lost() >= 38, "20 connections, two ends each (a look may have come between)"
+        assert feed.read_lost() == 41, "20 connections, two ends each, and their listener; no look came between"
 
 
 def test_polling_works_for_nobody(inside):
     """Uid 65534 without any capability: tier C by itself, with the reasons of A and B."""
+
+    def see_a_connection(tier):
+        with open_trace(tier=tier) as feed, socket.create_server(("127.0.0.1", 0)) as listener:
+            with socket.create_connection(listener.getsockname()):
+                moves = collect(feed, lambda moves: sum(move.after is S.ESTABLISHED for move in moves) >= 2)
+            assert S.LISTEN in {move.after for move in moves}
+            return f"{feed.tier}|{feed.reason}"
+
+    for tier in trace.TIERS:  # Why: nobody may not be allowed to read this interpreter's modules later
+        open_trace(tier=tier).close()
+    see_a_connection("C")
     read, write = os.pipe()
-    with open_trace(tier="C") as warm:  # Why: whatever is imported on the way must be in memory before
-        warm.read_transitions(0.2)
-    with pytest.raises(Unsupported):
-        open_trace(tier="B", openers={"B": lambda netns, details: (_ for _ in ()).throw(Unsupported("x"))})
     child = os.fork()
     if not child:
         try:
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            with open_trace() as feed:
-                connected = socket.create_server(("127.0.0.1", 0))
-                client = socket.create_connection(connected.getsockname())
-                moves = collect(feed, 0.4)
-                text = f"{feed.tier}|{feed.reason}|{sum(move.after is S.ESTABLISHED for move in moves)}"
-                client.close()
+            text = see_a_connection(None)
         except BaseException as error:
             text = repr(error)
         os.write(write, text.encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as file:
-        tier, reason, established = file.read().split("|")
+        said = file.read()
     os.waitpid(child, 0)
-    assert (tier, established) == ("C", "2")
+    tier, _, reason = said.partition("|")
+    assert tier == "C", said
     assert "no tier A" in reason and "no tier B" in reason and "CAP_" in reason
 
 
