@@ -91,9 +91,34 @@ def random_conversation(rng, length, address=1):
             end.nxt = new & 0xFFFFFFFF
 
 
+def fragment_frame(data, size, identification):
+    """Cut an Ethernet frame with IPv4 into fragments of ``size`` octets (a multiple of 8)."""
+    header, payload = data[14:34], data[34:]
+    for start in range(0, len(payload), size):
+        piece = payload[start : start + size]
+        word = start // 8 | (0x2000 if start + size < len(payload) else 0)
+        head = header[:2] + struct.pack(">HHH", 20 + len(piece), identification, word) + header[8:]
+        yield data[:14] + head + piece
+
+
+def random_fragments(rng, data, identification):
+    """Fragments of a frame as networks deliver them, and worse: reordered, lost, twice, overlapping, tiny."""
+    pieces = list(fragment_frame(data, rng.choice([8, 16, 24, 80, 512]), identification))
+    chance = rng.random()
+    if chance < 0.4:
+        rng.shuffle(pieces)
+    if chance < 0.2:
+        pieces.insert(rng.randrange(len(pieces) + 1), rng.choice(pieces))
+    elif chance < 0.25:
+        pieces.remove(rng.choice(pieces))
+    elif chance < 0.3:
+        pieces.insert(rng.randrange(len(pieces) + 1), rng.choice(list(fragment_frame(data, 32, identification))))
+    return pieces
+
+
 def random_capture(seed, flows=4, length=18):
     """Frames of several random conversations, mixed, with pauses, repeats, swaps and ICMP errors."""
-    rng = random.Random(seed)
+    rng, cutter = random.Random(seed), random.Random(~seed)
     frames = []
     t_ns = 1_700_000_000 * 10**9
     talks = [random_conversation(rng, rng.randrange(1, length), 1 + 2 * n) for n in range(flows)]
@@ -108,6 +133,10 @@ def random_capture(seed, flows=4, length=18):
         if rng.random() < 0.01:
             t_ns -= 10**9
         data = frame(end.address, peer.address, end.port, peer.port, seq, ack, flags, wnd, text, options)
+        if cutter.random() < 0.08:
+            pieces = random_fragments(cutter, data, cutter.randrange(8))
+            frames += [(t_ns + place, piece) for place, piece in enumerate(pieces)]
+            continue
         frames.append((t_ns, data))
         if rng.random() < 0.03:
             frames.append((t_ns + 10, data))

@@ -4,18 +4,27 @@ import struct
 
 from tcpscope.capture import open_capture
 from tcpscope.packets import step
-from tcpscope.packets.headers import ICMP_TOO_BIG, SEGMENT, read_frame, read_syn_options
+from tcpscope.packets.headers import FRAGMENT, ICMP_TOO_BIG, SEGMENT, read_frame, read_syn_options
 from tcpscope.packets.interpreted import InterpretedEngine
 from tcpscope.packets.pure import PureEngine
 from tcpscope.packets.rows import Sight
+from tcpscope.wire import link
+from tcpscope.wire.fragments import Reassembler
 
 
 def iter_sights(path):
     """Decode a capture packet by packet, the plain way."""
+    fragments = Reassembler()
     with open_capture(path) as source:
         for packet in source.iter_packets():
             data = packet.data
             what, version, ip, tcp, end = read_frame(data, 0, len(data), packet.original_len, packet.link_type)
+            if what == FRAGMENT:
+                whole = fragments.take(data, 0, len(data), packet.original_len, packet.link_type, packet.t_ns)
+                if whole is None:
+                    continue
+                data = whole.data
+                what, version, ip, tcp, end = read_frame(data, 0, len(data), whole.original_len, link.RAW)
             if not SEGMENT <= what <= ICMP_TOO_BIG:
                 continue
             source_at, size = (ip + 12, 4) if version == 4 else (ip + 8, 16)

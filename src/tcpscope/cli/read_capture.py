@@ -319,7 +319,11 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
         f"{totals.packets} packets in {seconds:.3f} s from {spell_clock(totals.first_ns)}, {totals.segments} TCP "
         f"segments, {totals.connections} connections"
     ]
-    for count, what in ((totals.not_tcp, "no TCP"), (totals.fragments, "IP fragments"), (totals.cut, "cut short")):
+    for count, what in (
+        (totals.not_tcp, "no TCP"),
+        (totals.fragments, "fragments whose rest is not here"),
+        (totals.cut, "cut short"),
+    ):
         if count:
             lines.append(f"not followed: {count} packets ({what})")
     verdicts: dict[tuple[State, State], Counter[str]] = {}

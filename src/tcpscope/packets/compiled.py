@@ -24,6 +24,7 @@ from tcpscope.packets.ledger import Ledger
 from tcpscope.packets.loop import (
     COUNTERS,
     FLOWS,
+    HELD,
     KEY_WORDS,
     MENTIONED,
     MENTIONED_IPV6,
@@ -34,7 +35,8 @@ from tcpscope.packets.loop import (
     run,
 )
 from tcpscope.packets.step import EXTRA_WORDS, FLOW_QUADS, FLOW_WORDS
-from tcpscope.wire import view
+from tcpscope.wire import link, view
+from tcpscope.wire.fragments import Reassembler
 
 if TYPE_CHECKING:
     from tcpscope.native import Thing, bytes_at, int_rows_at, ints_at, long_rows_at, longs_at, word_rows_at
@@ -64,10 +66,19 @@ class CompiledEngine:
         self._m = np.zeros(COUNTERS, np.int64)
         self._m[step.EXTRAS] = 1
         self._table = bytearray(machine.AFTER)
+        self._fragments = Reassembler()
         self.ledger = CompiledLedger()
 
     def take(self, chunk: Chunk) -> None:
         """Take in every packet of a chunk."""
+        self._run_on(chunk)
+        count = len(chunk.offset)
+        self.ledger.packets += count
+        if count:
+            t_ns = self._np.asarray(chunk.t_ns)
+            self.ledger.widen(int(t_ns.min()), int(t_ns.max()))
+
+    def _run_on(self, chunk: Chunk) -> None:
         np, address_of = self._np, native.address_of
         # Why asarray: the compiled reader fills numpy arrays, the usual one array('q'); both are 64 bits wide
         columns = [
@@ -82,11 +93,27 @@ class CompiledEngine:
                 address_of(self._extras), len(self._extras), address_of(self._log), len(self._log),
                 address_of(self._slots), len(self._slots), address_of(self._m), address_of(self._table),
             )  # fmt: skip
-            if at < count:
+            if self._m[HELD]:
+                self._m[HELD] = 0
+                self._take_fragment(chunk, at)
+                at += 1
+            elif at < count:
                 self._make_room()
-        self.ledger.packets += count
-        if count:
-            self.ledger.widen(int(columns[3].min()), int(columns[3].max()))
+
+    def _take_fragment(self, chunk: Chunk, at: int) -> None:
+        """Hold a fragment; go on with the datagram that it completes, under its number."""
+        start, captured, original, t_ns, link_type = (
+            int(column[at])
+            for column in (chunk.offset, chunk.captured_len, chunk.original_len, chunk.t_ns, chunk.link_type)
+        )
+        whole = self._fragments.take(chunk.data, start, captured, original, link_type, t_ns)
+        if whole is None:
+            return
+        self._m[SKIPPED + FRAGMENT] -= whole.fragments
+        number, size = chunk.first_packet + at, len(whole.data)
+        words = ([value] for value in (0, size, whole.original_len, t_ns, 0, link.RAW))
+        columns = (self._np.array(word, self._np.int64) for word in words)
+        self._run_on(Chunk(bytearray(whole.data), 0, number, *columns))
 
     def _make_room(self) -> None:
         """Enlarge by half what is nearly full. Why resize in place: the kernel moves pages, nothing is held twice."""
@@ -166,6 +193,7 @@ class CompiledEngine:
         ledger.packed_keys = self._keys[: m[FLOWS]]
         ledger.extras = self._extras[: m[step.EXTRAS]]
         ledger.log = self._log[: m[step.ROWS] * step.LOG_WORDS]
+        ledger.note_fragmented(self._fragments.first)
         row = int(m[MENTIONED])
         while row:
             words = self._extras[row]

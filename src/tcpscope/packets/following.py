@@ -6,10 +6,11 @@ Each packet is taken in alone, so what is shown is what is known at that moment:
 from __future__ import annotations
 
 from tcpscope.capture.packets import Chunk
+from tcpscope.capture.segments import parse_whole
 from tcpscope.model.captured import CapturedSegment
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.packets.interpreted import InterpretedEngine
-from tcpscope.wire.parse import parse_frame
+from tcpscope.wire.fragments import Reassembler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ class Follower:
 
     def __init__(self) -> None:
         self._engine = InterpretedEngine()
+        self._fragments = Reassembler()
 
     @property
     def connections(self) -> int:
@@ -35,7 +37,7 @@ class Follower:
             original, link_type = chunk.original_len[index], chunk.link_type[index]
             number, t_ns = chunk.first_packet + index, chunk.t_ns[index]
             one = Chunk(data, 0, number, [0], [len(data)], [original], [t_ns], [0], [link_type])
-            frame = parse_frame(data, original, link_type)
+            frame = parse_whole(data, original, link_type, t_ns, self._fragments)
             if frame is None:
                 self._engine.take(one)
                 continue

@@ -28,13 +28,17 @@ def read_frame(
     data: Octets, start: int, captured_len: int, original_len: int, link_type: int
 ) -> tuple[int, int, int, int, int]:
     """Find the TCP header: ``(what, IP version, offset of the IP header, of the TCP header, end of the packet)``."""
-    kind, ip, version, transport, end, protocol, _, _, _ = locate(data, start, captured_len, original_len, link_type)
+    kind, ip, version, transport, end, protocol, fragment, _, _ = locate(
+        data, start, captured_len, original_len, link_type
+    )
+    if fragment >= 0 and (kind == 1 or kind == 4 or kind == 5):
+        # extension headers of IPv6 may lead to TCP
+        is_tcp = protocol == 6 or (version == 6 and protocol in (0, 43, 51, 60, 135, 139, 140))
+        return FRAGMENT if is_tcp else NOT_TCP, version, ip, transport, end
     if kind == 1:
         return SEGMENT, version, ip, transport, end
     if kind == 2:
         return read_icmp(data, transport, start + captured_len, protocol)
-    if kind == 4 and protocol == 6:
-        return FRAGMENT, version, ip, transport, end
     if kind == 5:
         return CUT, version, ip, transport, end
     return NOT_TCP, 0, 0, 0, 0

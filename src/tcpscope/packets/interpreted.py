@@ -13,7 +13,9 @@ from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.state import State
 from tcpscope.packets import step
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP, SEGMENT, read_frame, read_syn_options
-from tcpscope.packets.ledger import Ledger
+from tcpscope.packets.ledger import Ledger, canonical
+from tcpscope.wire import link
+from tcpscope.wire.fragments import Reassembler
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,6 +46,7 @@ class InterpretedEngine:
         self._only = only
         self._known: dict[bytes, tuple[int, int]] = {}  # addresses and ports in packet order -> flow, end
         self._counters = [0, 1]
+        self._fragments = Reassembler()
 
     def take(self, chunk: Chunk) -> None:
         """Take in every packet of a chunk."""
@@ -51,10 +54,10 @@ class InterpretedEngine:
         ledger, known, flows, quads = self.ledger, self._known, self.ledger.flows, self.ledger.quads
         unpack, usual_start = _USUAL.unpack_from, _USUAL_START
         number = chunk.first_packet
-        for start, captured, original, t, link in zip(
+        for start, captured, original, t, link_type in zip(
             chunk.offset, chunk.captured_len, chunk.original_len, chunk.t_ns, chunk.link_type, strict=True
         ):
-            if link == 1 and captured >= 54:
+            if link_type == 1 and captured >= 54:
                 shape, total, fragment, protocol, seq, ack, offset, flags, wnd = unpack(data, start)
                 if shape == usual_start and protocol == 6 and not fragment & 0x3FFF and total:
                     key = data[start + 26 : start + 38]
@@ -69,18 +72,20 @@ class InterpretedEngine:
                     self._see(key, number, t, seq, ack, flags, wnd, text if text > 0 else 0, options)
                     number += 1
                     continue
-            self._see_unusual(data, start, captured, original, link, number, t)
+            self._see_unusual(data, start, captured, original, link_type, number, t)
             number += 1
         ledger.packets += len(chunk.offset)
         if len(chunk.offset):
             ledger.widen(min(chunk.t_ns), max(chunk.t_ns))
 
     def _see_unusual(
-        self, data: bytes, start: int, captured: int, original: int, link: int, number: int, t: int
+        self, data: bytes, start: int, captured: int, original: int, link_type: int, number: int, t: int
     ) -> None:
-        what, version, ip, tcp, end = read_frame(data, start, captured, original, link)
+        what, version, ip, tcp, end = read_frame(data, start, captured, original, link_type)
         if what in (NOT_TCP, FRAGMENT, CUT):
-            self.ledger.skipped[what] = self.ledger.skipped.get(what, 0) + 1
+            self.ledger.skip(what)
+            if what == FRAGMENT:
+                self._take_fragment(data, start, captured, original, link_type, number, t)
             return
         addresses = data[ip + 12 : ip + 20] if version == 4 else data[ip + 8 : ip + 40]
         key = addresses + data[tcp : tcp + 4]
@@ -91,10 +96,19 @@ class InterpretedEngine:
         options = read_syn_options(data, tcp, start + captured) if flags & 2 else 0
         self._see(key, number, t, seq, ack, flags, wnd, max(end - tcp - (offset >> 4) * 4, 0), options)
 
+    def _take_fragment(
+        self, data: bytes, start: int, captured: int, original: int, link_type: int, number: int, t: int
+    ) -> None:
+        """Hold a fragment; go on with the datagram that it completes, under its number."""
+        whole = self._fragments.take(data, start, captured, original, link_type, t)
+        if whole is not None:
+            self.ledger.skip(FRAGMENT, -whole.fragments)
+            self._see_unusual(whole.data, 0, len(whole.data), whole.original_len, link.RAW, number, t)
+
     def _see_icmp(self, key: bytes, number: int, t: int, kind: int) -> None:
         found = self._known.get(key)
         if found is None:
-            self.ledger.mentioned.add(_canonical(key))
+            self.ledger.mentioned.add(canonical(key))
             return
         serial, end = found
         self._reserve(serial)
@@ -109,7 +123,7 @@ class InterpretedEngine:
         found = self._known.get(key)
         wscale, mss = (options & 0xFF) - 1, options >> 8
         if found is None:
-            if self._only is not None and _canonical(key) not in self._only:
+            if self._only is not None and canonical(key) not in self._only:
                 return
             found = self._open(key, number, t, -1, flags, ack)
         else:
@@ -196,16 +210,9 @@ class InterpretedEngine:
     def finish(self) -> Ledger:
         """Return the ledger, cut to size."""
         ledger = self.ledger
+        ledger.note_fragmented(self._fragments.first)
         del ledger.log[self._counters[0] * step.LOG_WORDS :]
         return ledger
-
-
-def _canonical(key: bytes) -> bytes:
-    """Put the lower address and port first."""
-    half = (len(key) - 4) // 2
-    if key[:half] + key[-4:-2] <= key[half:-4] + key[-2:]:
-        return key
-    return key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
 
 
 def _is_routine(

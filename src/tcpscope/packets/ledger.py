@@ -12,7 +12,7 @@ from tcpscope.packets import step
 from tcpscope.packets.rows import RETRACTED, TransitionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
 
@@ -32,6 +32,7 @@ class Ledger:
         self.packets = 0
         self.skipped: dict[int, int] = {}
         self.mentioned: set[bytes] = set()  #: keys of flows that ICMP errors quote and nothing else showed before
+        self.fragmented: set[bytes] = set()  #: keys of flows that sent a first fragment
         self.folded: dict[bytes, int] = {}  #: unanswered SYNs given up for lack of room, per server
         self.first_ns = -1
         self.last_ns = -1
@@ -43,6 +44,16 @@ class Ledger:
     def key_of(self, serial: int) -> bytes:
         """Return addresses and ports of a connection, the lower end first."""
         return bytes(self.keys[serial])
+
+    def skip(self, what: int, count: int = 1) -> None:
+        """Count packets that are not followed."""
+        self.skipped[what] = self.skipped.get(what, 0) + count
+        if not self.skipped[what]:
+            del self.skipped[what]
+
+    def note_fragmented(self, first: Iterable[bytes]) -> None:
+        """Remember flows by addresses and ports in packet order."""
+        self.fragmented |= {canonical(key) for key in first}
 
     def widen(self, low: int, high: int) -> None:
         """Widen the span of the capture."""
@@ -86,6 +97,14 @@ class Ledger:
             what >> 20, packet, what >> 17 & 1, what >> 12 & 15, what & 0xFF, what >> 8 & 15, what >> 18 & 3,
             t_ns, earliest, latest,
         )  # fmt: skip
+
+
+def canonical(key: bytes) -> bytes:
+    """Put the lower address and port first."""
+    half = (len(key) - 4) // 2
+    if key[:half] + key[-4:-2] <= key[half:-4] + key[-2:]:
+        return key
+    return key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
 
 
 def in_order(ledger: Ledger) -> tuple[Sequence[int], Sequence[int]]:

@@ -7,7 +7,7 @@ Written in the subset of Python that numba compiles (integers, indexing, calls o
 from __future__ import annotations
 
 from tcpscope.model.record import TYPE_CHECKING
-from tcpscope.packets.headers import be32, read_frame, read_syn_options
+from tcpscope.packets.headers import FRAGMENT, be32, read_frame, read_syn_options
 from tcpscope.packets.step import (
     ACK,
     EXTRA,
@@ -57,6 +57,7 @@ FLOWS = 2
 MENTIONED = 3  #: the last of the rows of ``troubles`` that hold the key of an unknown flow an ICMP error quoted
 MENTIONED_PREVIOUS, MENTIONED_IPV6 = 9, 10  #: words of such a row, after the key
 SKIPPED = 4  #: counts by what :func:`tcpscope.packets.headers.read_frame` found
+HELD = 11  #: 1: stopped at a fragment, which is not for this loop
 COUNTERS = 12
 #: Rows that one packet may add to the log, and then some.
 ROOM_ROWS = 16
@@ -66,7 +67,7 @@ def run(
     data: Array, offset: Array, captured: Array, original: Array, times: Array, link: Array, at: int, first_packet: int,
     flows: Array, quads: Array, keys: Array, troubles: Array, log: Array, slots: Array, m: Array, table: Array,
 ) -> int:  # fmt: skip
-    """Take in the packets of a chunk from ``at`` on; return how far it came before a table was full."""
+    """Take in the packets of a chunk from ``at`` on; return how far it came before a table was full or a fragment."""
     mask = len(slots) - 1
     most_rows = len(log) // LOG_WORDS - ROOM_ROWS
     most_flows = len(flows) - 2
@@ -87,6 +88,9 @@ def run(
             what, version, ip, tcp, end = read_frame(data, start, captured[at], original[at], link[at])
         if what == 0 or what > 4:
             m[SKIPPED + what] += 1
+            if what == FRAGMENT:
+                m[HELD] = 1
+                return at
             at += 1
             continue
         see_packet(

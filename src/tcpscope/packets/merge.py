@@ -17,6 +17,7 @@ from tcpscope.capture import open_capture
 from tcpscope.model.damage import Damage
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.packets import step
+from tcpscope.packets.headers import FRAGMENT
 from tcpscope.packets.interpreted import InterpretedEngine
 from tcpscope.packets.ledger import Ledger
 
@@ -115,16 +116,16 @@ def merge(parts: Sequence[Part]) -> Part:
         _take_over(joined, part.ledger, before, spanning)
         before += part.packets
     sources = tuple(source for part in parts for source in part.sources)
-    if spanning:
-        _follow_again(joined, sources, spanning)
     _count(joined, parts)
+    if spanning or any(FRAGMENT in part.ledger.skipped for part in parts):
+        _follow_again(joined, sources, spanning)
     return Part(sources, joined, tuple(damage for part in parts for damage in part.damage), parts[0].engine)
 
 
 def _spanning_keys(ledgers: list[Ledger]) -> set[bytes]:
-    """Return the addresses and ports that occur in more than one ledger."""
+    """Return the addresses and ports that occur in more than one ledger, or sent fragments: they may span too."""
     known: set[bytes] = set()
-    spanning: set[bytes] = set()
+    spanning = {key for ledger in ledgers for key in ledger.fragmented}
     for ledger in ledgers:
         own = {ledger.key_of(serial) for serial in range(len(ledger))} | ledger.mentioned
         spanning |= own & known
@@ -173,6 +174,8 @@ def _follow_again(joined: Ledger, sources: tuple[Source, ...], spanning: set[byt
         before += source.packets
     again = tracker.finish()
     _take_over(joined, again, 0, set())
+    if FRAGMENT in again.skipped:
+        joined.skipped[FRAGMENT] = again.skipped[FRAGMENT]
 
 
 def _count(joined: Ledger, parts: Sequence[Part]) -> None:
@@ -182,8 +185,10 @@ def _count(joined: Ledger, parts: Sequence[Part]) -> None:
         if ledger.packets:
             joined.widen(ledger.first_ns, ledger.last_ns)
         joined.mentioned |= ledger.mentioned
+        joined.fragmented |= ledger.fragmented
         for what, count in ledger.skipped.items():
-            joined.skipped[what] = joined.skipped.get(what, 0) + count
+            if what != FRAGMENT:  # Why: what is unfinished in a part may be whole in all
+                joined.skip(what, count)
 
 
 def plain(ledger: Ledger) -> Ledger:

@@ -23,7 +23,7 @@ class Totals(NamedTuple):
     first_ns: int | None = None
     last_ns: int | None = None
     not_tcp: int = 0
-    fragments: int = 0
+    fragments: int = 0  #: those that made no whole datagram
     cut: int = 0
     engine: str = "python"
     state_pairs: Mapping[tuple[State, State], int] = {}
