@@ -304,7 +304,7 @@ def _reset(tcb: Tcb) -> None:
     if was_opening and guard is Guard.OPENED_ACTIVELY:
         fail(tcb, "connection refused")
     elif tcb.state.is_synchronized and tcb.state not in (CLOSING, State.LAST_ACK, TIME_WAIT):
-        fail(tcb, "connection reset")
+        fail(tcb, tcb.profile.reset_after_end if tcb.state is State.CLOSE_WAIT else "connection reset")
     take(tcb, Event.RST, guard)
 
 

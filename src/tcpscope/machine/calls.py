@@ -9,6 +9,7 @@ from __future__ import annotations
 from tcpscope.machine import receiving, sending
 from tcpscope.machine.lifecycle import Row
 from tcpscope.machine.moves import fail, take
+from tcpscope.machine.options import options_now
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import ISS_STEP, Tcb
 from tcpscope.model.address import Endpoint
@@ -100,7 +101,7 @@ def close(tcb: Tcb) -> None:
     """Close both directions as ``close()`` does: unread text resets the connection (MAY-1, SHLD-3)."""
     if tcb.reader_gone:
         raise CallError("connection closing" if tcb.state is not State.CLOSED else "connection does not exist")
-    unread = (Guard.UNREAD_DATA,) if tcb.inbox_bytes else ()
+    unread = (Guard.UNREAD_DATA,) if tcb.inbox_bytes and tcb.profile.resets_unread else ()
     row = take(tcb, Event.CLOSE, *unread, _queue_guard(tcb))
     tcb.reader_gone = True
     tcb.inbox, tcb.inbox_bytes = [], 0
@@ -181,7 +182,8 @@ def _begin(tcb: Tcb) -> None:
 
 
 def _queue_guard(tcb: Tcb) -> Guard:
-    return Guard.DATA_QUEUED if tcb.unsent_bytes else Guard.NOTHING_QUEUED
+    at_once = tcb.state is State.CLOSE_WAIT and tcb.profile.closes_at_once
+    return Guard.DATA_QUEUED if tcb.unsent_bytes and not at_once else Guard.NOTHING_QUEUED
 
 
 def _after_close(tcb: Tcb, row: Row) -> None:
@@ -194,5 +196,6 @@ def _after_close(tcb: Tcb, row: Row) -> None:
 
 def _reset_segment(tcb: Tcb) -> Segment:
     if tcb.profile.abort_with_ack:
-        return Segment(tcb.snd_nxt, tcb.rcv_nxt, RST | ACK)
+        window = receiving.advertise(tcb) if tcb.irs_known else 0
+        return Segment(tcb.snd_nxt, tcb.rcv_nxt, RST | ACK, window, b"", options_now(tcb, tcb.now_ns))
     return Segment(tcb.snd_nxt, 0, RST)

@@ -25,6 +25,12 @@ def judge_icmp(icmp_type: int, code: int, is_ipv6: bool) -> str:
     return {_V4_QUENCH: QUENCH, _V4_TIME_EXCEEDED: SOFT, _V4_PARAMETER: SOFT}.get(icmp_type, NONE)
 
 
+def _is_fatal(tcb: Tcb, kind: str) -> bool:
+    if tcb.state is State.SYN_SENT and tcb.profile.soft_icmp_ends_connect:
+        return True
+    return kind == HARD and (tcb.profile.hard_icmp_aborts or not tcb.state.is_synchronized)
+
+
 def take_icmp(tcb: Tcb, icmp_type: int, code: int, mtu_bytes: int, seq: int | None) -> None:
     """Take an error about a segment numbered ``seq`` (``None``: not quoted); what is not in flight is not believed."""
     kind = judge_icmp(icmp_type, code, tcb.local.is_ipv6)
@@ -35,7 +41,7 @@ def take_icmp(tcb: Tcb, icmp_type: int, code: int, mtu_bytes: int, seq: int | No
         return
     if kind == TOO_BIG:
         shrink_path(tcb, mtu_bytes)
-    elif kind == HARD and (tcb.profile.hard_icmp_aborts or not tcb.state.is_synchronized):
+    elif _is_fatal(tcb, kind):
         if tcb.state is not State.TIME_WAIT:
             fail(tcb, "connection refused" if not tcb.state.is_synchronized else "connection aborted by ICMP error")
         take(tcb, Event.ICMP_HARD_ERROR)

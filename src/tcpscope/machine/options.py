@@ -36,7 +36,15 @@ def announced_mss(tcb: Tcb) -> int:
 
 def window_scale_for(buffer_bytes: int) -> int:
     """Return the smallest shift with which a window field can tell of ``buffer_bytes``."""
-    return min(max(0, (buffer_bytes - 1).bit_length() - 16), MAX_WINDOW_SCALE)
+    return min((-(-buffer_bytes // 65535) - 1).bit_length(), MAX_WINDOW_SCALE) if buffer_bytes else 0
+
+
+def window_scale(tcb: Tcb) -> int:
+    """Return the shift to offer: for the buffer the application has set, else for what the profile foresees."""
+    is_set = tcb.receive_buffer_bytes != tcb.profile.receive_buffer_bytes
+    return window_scale_for(
+        tcb.receive_buffer_bytes if is_set else tcb.profile.scaled_for_bytes or tcb.receive_buffer_bytes
+    )
 
 
 def offer(tcb: Tcb, now_ns: int) -> Options:
@@ -45,9 +53,7 @@ def offer(tcb: Tcb, now_ns: int) -> Options:
     first = not tcb.irs_known
     return Options(
         mss=announced_mss(tcb),
-        window_scale=window_scale_for(tcb.receive_buffer_bytes)
-        if profile.window_scaling and (first or peer.window_scale is not None)
-        else None,
+        window_scale=window_scale(tcb) if profile.window_scaling and (first or peer.window_scale is not None) else None,
         sack_permitted=profile.sack and (first or peer.sack_permitted),
         timestamp=(timestamp_now(tcb, now_ns), max(tcb.ts_recent, 0))
         if profile.timestamps and (first or peer.timestamp is not None)
@@ -75,7 +81,7 @@ def agree(tcb: Tcb, segment: Segment) -> None:
         take_user_timeout(tcb, options.user_timeout_ms)
     if profile.window_scaling and options.window_scale is not None:
         tcb.snd_wscale = min(options.window_scale, MAX_WINDOW_SCALE)
-        tcb.rcv_wscale = window_scale_for(tcb.receive_buffer_bytes)
+        tcb.rcv_wscale = window_scale(tcb)
     else:
         tcb.snd_wscale = tcb.rcv_wscale = 0
     _agree_on_ecn(tcb, segment)

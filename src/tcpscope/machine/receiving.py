@@ -6,6 +6,7 @@ blocks say). Text is kept by reference; small pieces are joined so that many sma
 
 from __future__ import annotations
 
+from tcpscope.machine.options import TIMESTAMP_BYTES, announced_mss
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, OutOfOrder, Tcb
 from tcpscope.model.segment import CWR, Segment
@@ -22,13 +23,25 @@ def free_bytes(tcb: Tcb) -> int:
     return max(0, tcb.receive_buffer_bytes - tcb.inbox_bytes)
 
 
+def first_window(tcb: Tcb) -> int:
+    """Return the window of SYN or SYN|ACK: at most 65 535, for its field is never scaled (RFC 7323 §2.2)."""
+    free = free_bytes(tcb)
+    is_timed = tcb.timestamps_ok and not tcb.opened_actively  # a SYN is sent before that is known
+    segment_bytes = announced_mss(tcb) - (TIMESTAMP_BYTES if is_timed else 0)
+    if tcb.profile.rounds_first_window and free > segment_bytes:
+        return min(min(free, 65536) // segment_bytes * segment_bytes, 65535)
+    return min(free, 65535)
+
+
 def open_window(tcb: Tcb) -> None:
-    """Offer the first window, with the SYN: at most 65 535, for its field is never scaled (RFC 7323 §2.2).
+    """Promise the first window.
 
     Why the rounding down: later segments must be able to name the same edge in a scaled field.
     """
-    scale = tcb.rcv_wscale
-    tcb.rcv_adv = (tcb.rcv_nxt + (min(free_bytes(tcb), 65535) >> scale << scale)) & MASK
+    window, scale = first_window(tcb), tcb.rcv_wscale
+    if tcb.profile.first_edge_is_exact:
+        window = window >> scale << scale
+    tcb.rcv_adv = (tcb.rcv_nxt + window) & MASK
 
 
 def advertise(tcb: Tcb) -> int:
@@ -39,7 +52,9 @@ def advertise(tcb: Tcb) -> int:
     """
     scale, promised = tcb.rcv_wscale, (tcb.rcv_adv - tcb.rcv_nxt) & MASK
     free = tcb.receive_buffer_bytes - tcb.inbox_bytes
-    step = free - promised if tcb.state is not State.SYN_RECEIVED else 0  # SYN|ACK could not say it again
+    if tcb.state is State.SYN_RECEIVED:
+        return min(promised >> scale, 65535)  # SYN|ACK could not say a wider one again
+    step = free - promised
     if step >= tcb.rcv_mss_bytes or step * 2 >= tcb.receive_buffer_bytes:
         field = min(free >> scale, 65535)
         if field << scale >= promised:

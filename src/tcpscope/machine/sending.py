@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tcpscope.machine import rack, recovery
 from tcpscope.machine.options import offer, options_now, timestamp_now
-from tcpscope.machine.receiving import advertise, sack_blocks
+from tcpscope.machine.receiving import advertise, first_window, sack_blocks
 from tcpscope.machine.recovery import Sent, pipe_bytes
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, Tcb
@@ -229,7 +229,7 @@ def _syn_segment(tcb: Tcb, now_ns: int) -> Segment:
         flags |= ECE if tcb.ecn else 0
     elif tcb.profile.ecn and tcb.flight[0].transmissions == 1:
         flags |= ECE | CWR
-    window = min(tcb.rcv_wnd if is_answer else tcb.receive_buffer_bytes, 65535)
+    window = min(tcb.rcv_wnd, 65535) if is_answer else first_window(tcb)
     if is_answer:
         tcb.last_ack_sent = tcb.rcv_nxt
         tcb.acks_now = False

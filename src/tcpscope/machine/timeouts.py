@@ -32,6 +32,8 @@ def patience_ns(tcb: Tcb) -> int:
     """Return how long the oldest text may stay unacknowledged: the user timeout, or R2 (MUST-20, MUST-21, MUST-23)."""
     if tcb.user_timeout_ns:
         return tcb.user_timeout_ns
+    if tcb.state is State.SYN_RECEIVED and not tcb.opened_actively:
+        return tcb.profile.syn_ack_r2_ns
     return tcb.profile.syn_r2_ns if tcb.state in _UNFINISHED else tcb.profile.r2_ns
 
 
@@ -40,7 +42,8 @@ def on_retransmission(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     take(tcb, Event.RETRANSMISSION_TIMEOUT)
     tcb.counters.timeouts += 1
     recovery.on_timeout(tcb)
-    tcb.rtt.back_off()
+    if tcb.state is not State.SYN_SENT or tcb.flight[0].transmissions > tcb.profile.syn_linear_timeouts:
+        tcb.rtt.back_off()
     tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns
     if tcb.flight[0].transmissions >= tcb.profile.r1_retransmits and not tcb.r1_reported:
         tcb.r1_reported = True

@@ -150,7 +150,7 @@ def test_cookie_carries_scale_sack_and_ecn_in_the_timestamp():
         names = ("snd_wscale", "rcv_wscale", "sack_ok", "timestamps_ok", "ecn", "mss_bytes", "snd_wnd", "rcv_wnd")
         for end, other in zip(ends, plain, strict=True):
             assert [getattr(end.tcb, name) for name in names] == [getattr(other.tcb, name) for name in names]
-        assert ends[1].tcb.snd_wscale == 4 and ends[1].tcb.ecn and ends[1].tcb.sack_ok
+        assert ends[1].tcb.snd_wscale == 5 and ends[1].tcb.ecn and ends[1].tcb.sack_ok
 
 
 @pytest.mark.parametrize(
