@@ -10,6 +10,7 @@ from tcpscope.doctor import CATALOGUE, Look, diagnose, examine
 from tcpscope.model.address import Endpoint
 from tcpscope.model.finding import Severity
 from tcpscope.model.history import History, KnownListener, Sighting
+from tcpscope.model.packet_filter import FilterChain, FilterRule
 from tcpscope.model.snapshot import Coverage, Process, Snapshot
 from tcpscope.model.socket import Age, Owner, Socket, TcpInfo, Timer
 from tcpscope.model.state import State
@@ -52,6 +53,28 @@ processes = st.builds(
     state=st.sampled_from(["", "D", "T"]), open_fds=st.none() | wild, fd_limit=st.none() | wild,
     socket_inodes=st.lists(small, max_size=4).map(tuple),
 )  # fmt: skip
+ranges = st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), max_size=2).map(tuple)
+chains = st.builds(
+    FilterChain,
+    st.sampled_from(["ip", "ip6", "inet"]),
+    st.just("filter"),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from(["", "input", "output"]),
+    policy=st.sampled_from(["accept", "drop"]),
+    rules=st.lists(
+        st.builds(
+            FilterRule,
+            st.integers(1, 9),
+            st.sampled_from(["", "accept", "drop", "reject", "return", "jump", "goto"]),
+            st.sampled_from(["", "a", "b"]),
+            ranges,
+            loopback=st.none() | st.booleans(),
+            is_partial=st.booleans(),
+            packets=st.none() | wild,
+        ),
+        max_size=4,
+    ).map(tuple),
+)
 snapshots = st.builds(
     Snapshot,
     wild,
@@ -61,11 +84,10 @@ snapshots = st.builds(
         st.sampled_from(sorted(SYSCTLS)),
         st.sampled_from(["", "0", "1", "-1", "x", "5 4", "1 2 3", "99999999999999999999"]),
     ),
-    limits=st.dictionaries(
-        st.sampled_from([*sorted(LIMITS), "nf_conntrack_count", "nf_conntrack_max", "firewall.ip.input_drops"]), wild
-    ),
+    limits=st.dictionaries(st.sampled_from([*sorted(LIMITS), "nf_conntrack_count", "nf_conntrack_max"]), wild),
     processes=st.dictionaries(small, processes, max_size=3),
     coverage=st.builds(Coverage, st.sampled_from(["live", "dump", "capture"])),
+    packet_filter=st.none() | st.lists(chains, max_size=3).map(tuple),
 )
 histories = st.builds(
     History, wild, small,

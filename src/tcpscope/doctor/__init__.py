@@ -140,10 +140,7 @@ def missing_inputs(look: Look) -> dict[str, str]:
         "sysctls": (not snapshot.sysctls, "the kernel's settings were not seen"),
         "limits": (not snapshot.limits, "the kernel's limits were not seen"),
         "history": (look.history.looks == 0, "needs earlier looks (none are remembered since boot)"),
-        "firewall": (
-            not any(name.startswith("firewall.") for name in snapshot.limits),
-            "the packet filter was not looked at",
-        ),
+        "firewall": (snapshot.packet_filter is None, "the packet filter was not looked at"),
     }
     return {need: reason for need, (is_missing, reason) in tests.items() if is_missing}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.case import Case
+from tcpscope.doctor.filtering import Refusal, find_refusal, grown_packets
 from tcpscope.doctor.hints import command, config, filter_rule
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import count, end, listing, many, span
@@ -131,10 +132,9 @@ def exposed(look: Look) -> Iterator[Finding]:
         )
         if other:
             case.doubt(0.2, f"{other} is no program of {service.name}: the port may serve something else")
-        _weigh_firewall(look, case, served)
-        protected = _is_filtered(look, served)
-        if protected:
+        if _is_filtered(look, port, served):
             continue
+        _weigh_firewall(look, case, port, served)
         yield case.close(
             Severity.INFO if other else Severity.HIGH if is_open else Severity.MEDIUM,
             f"{other or service.name} (port {port}) listens to the world",
@@ -178,27 +178,24 @@ def _bind_remedies(look: Look, port: int, service: Service, served: Sequence[str
     )
 
 
-def firewall_policy(look: Look, family: str) -> int | None:
-    """Return 1 when the input chains of a family drop by default, 0 when they do not; ``None``: not looked at."""
-    return look.snapshot.limits.get(f"firewall.{family}.input_drops")
+def _refusals(look: Look, port: int, served: Sequence[str]) -> list[Refusal | None]:
+    """Return what this host's packet filter does with the port, for each family it is served on."""
+    needed = [family for family, word in (("ip", "v4"), ("ip6", "v6")) if any(word in text for text in served)]
+    return [find_refusal(look.snapshot.packet_filter, "input", family, port) for family in needed]
 
 
-def _is_filtered(look: Look, served: Sequence[str]) -> bool:
-    needed = {family for text in served for family in ("ip", "ip6") if ("v4" if family == "ip" else "v6") in text}
-    return all(firewall_policy(look, family) == 1 for family in needed)
+def _is_filtered(look: Look, port: int, served: Sequence[str]) -> bool:
+    return all(found is not None and found.is_total for found in _refusals(look, port, served))
 
 
-def _weigh_firewall(look: Look, case: Case, served: Sequence[str]) -> None:
-    policies = [firewall_policy(look, family) for family in ("ip", "ip6")]
-    if all(policy is None for policy in policies):
+def _weigh_firewall(look: Look, case: Case, port: int, served: Sequence[str]) -> None:
+    found = [one for one in _refusals(look, port, served) if one is not None]
+    if look.snapshot.packet_filter is None:
         case.unseen("this host's packet filter", 0.15)
-    elif not any(policies):
-        case.cleared("no input chain of this host's packet filter drops by default (single rules are not read)", 0.05)
+    elif not found:
+        case.cleared("no rule and no policy of this host's packet filter (nftables) refuses it", 0.05)
     else:
-        case.doubt(
-            0.3,
-            f"the packet filter drops by default for {'IPv4' if policies[0] else 'IPv6'} alone; it serves {', '.join(served)}",
-        )
+        case.doubt(0.3, f"the packet filter refuses it to some: {found[0]}")
 
 
 def unexpected(look: Look) -> Iterator[Finding]:
@@ -308,19 +305,23 @@ def _deleted(look: Look, listener: Socket, path: str) -> Finding:
 
 def dual_stack(look: Look) -> Iterator[Finding]:
     """F63 dual-stack-surprise."""
-    v4, v6 = firewall_policy(look, "ip"), firewall_policy(look, "ip6")
-    if v4 is None or v6 is None or bool(v4) == bool(v6):
-        return
-    both = [one for one in look.listeners if one.local.address in ("::", "*") and one.v6only is False]
+    dual = [one for one in look.listeners if one.local.address in ("::", "*") and one.v6only is False]
+    ways = {
+        one.local.port: (_is_filtered(look, one.local.port, ["v4"]), _is_filtered(look, one.local.port, ["v6"]))
+        for one in dual
+    }
+    both = [one for one in dual if ways[one.local.port][0] != ways[one.local.port][1]]
     if not both:
         return
+    v4, _ = ways[both[0].local.port]
     filtered, open_ = ("IPv4", "IPv6") if v4 else ("IPv6", "IPv4")
+    refusal = _refusals(look, both[0].local.port, ["v4" if v4 else "v6"])[0]
     case = Case("dual-stack-surprise", "listeners")
     case.witness(
         0.7,
         f"{many(len(both), 'listener')} on [::] without IPV6_V6ONLY: ports {listing(str(one.local.port) for one in both)}",
     )
-    case.witness(0.5, f"the packet filter's input drops by default for {filtered} and not for {open_}")
+    case.witness(0.5, f"the packet filter refuses new connections over {filtered} and not over {open_}: {refusal}")
     sensitive = any(one.local.port in SENSITIVE for one in both)
     yield case.close(
         Severity.MEDIUM if sensitive else Severity.LOW,
@@ -350,6 +351,29 @@ def loopback_only(look: Look) -> Iterator[Finding]:
         "They work from this host and are refused from others. If that surprises somebody: bind to an address of the network.",
         (),
         local,
+    )
+
+
+def filtered_only(look: Look) -> Iterator[Finding]:
+    """F64 loopback-only-service: the same for a service that this host's own packet filter keeps from the others."""
+    shut: dict[int, Refusal] = {}
+    for one in look.listeners:
+        ways = [] if one.local.is_loopback else _refusals(look, one.local.port, [families(one)])
+        if ways and all(way is not None and way.is_sure for way in ways) and ways[0] is not None:
+            shut[one.local.port] = ways[0]
+    if not shut:
+        return
+    case = Case("loopback-only-service", "packet filter")
+    for port, refusal in list(shut.items())[:8]:
+        more = grown_packets(look, refusal)
+        counted = f", +{count(more)} packets between the looks" if more else ""
+        case.witness(0.5, f"port {port}: {refusal}{counted}")
+    yield case.close(
+        Severity.INFO,
+        f"This host's own packet filter refuses new connections to {'port' if len(shut) == 1 else 'ports'} {listing(map(str, shut), 8)} from outside",
+        "They listen for other hosts too and work from this one. Whether that is meant cannot be told from here.",
+        (command("nft -a list ruleset   to see the rules"),),
+        [one for one in look.listeners if one.local.port in shut],
     )
 
 
@@ -384,4 +408,4 @@ def _pair(one: Endpoint) -> tuple[str, int]:
     return one.address, one.port
 
 
-RULES = (exposed, unexpected, deleted, dual_stack, loopback_only, ownerless)
+RULES = (exposed, unexpected, deleted, dual_stack, loopback_only, filtered_only, ownerless)

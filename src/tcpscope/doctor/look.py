@@ -179,7 +179,9 @@ class Look:
                 return listener
         for other in self.others:
             for one in other.sockets:
-                if one.state == State.LISTEN and one.local.port == end.port and one.local.unmapped == end.unmapped:
+                if one.state != State.LISTEN or one.local.port != end.port:
+                    continue
+                if one.local.unmapped == end.unmapped or (one.local.is_wildcard and has_address(other, end.unmapped)):
                     return one
         return None
 
@@ -268,6 +270,11 @@ class Look:
         if self._silent is None:
             self._silent = [socket for socket in self.states[State.ESTABLISHED] if socket.send_q]
         return self._silent
+
+
+def has_address(snapshot: Snapshot, address: str) -> bool:
+    """Whether an interface of this host is known to have the address."""
+    return any(one.split("/")[0] == address for interface in snapshot.interfaces for one in interface.addresses)
 
 
 def group(sockets: Iterable[Socket], key: Callable[[Socket], Key]) -> dict[Key, list[Socket]]:

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.accepting import fill
 from tcpscope.doctor.case import Case
+from tcpscope.doctor.filtering import grown_rejects, witness_filter
 from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.ports import reserving
 from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, span
-from tcpscope.model.finding import Finding, Severity
+from tcpscope.model.address import Endpoint
+from tcpscope.model.finding import Finding, Remedy, Severity
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
@@ -70,24 +72,29 @@ def _vanishing(look: Look, sockets: Sequence[Socket], oldest: int, elsewhere: in
             0.9,
             f"the accept queue of {listener.local} is full ({listener.recv_q}/{listener.backlog}): its kernel drops the SYNs",
         )
+    blocked = witness_filter(look, case, remote)
     return case.close(
         Severity.MEDIUM,
-        f"SYNs to {where} are not answered ({many(len(sockets), 'connection')} of {look.whose_all(sockets)})",
-        "Nothing comes back: a firewall drops them, the host is gone, or the server's accept queue is full (it then drops "
-        "SYNs silently). A closed port would have answered RST at once, a missing neighbour EHOSTUNREACH after 3 s. "
-        f"connect() gives up after {_give_up(look)} s.",
+        f"SYNs to {where} are {f'dropped by {blocked.by}' if blocked.is_sure else 'not answered'} ({many(len(sockets), 'connection')} of {look.whose_all(sockets)})",
         (
+            "A rule drops them without an answer. "
+            if blocked.is_sure
+            else "Nothing comes back: a firewall drops them, the host is gone, or the server's accept queue is full (it then "
+            "drops SYNs silently). A closed port would have answered RST at once, a missing neighbour EHOSTUNREACH after 3 s. "
+        )
+        + f"connect() gives up after {_give_up(look)} s.",
+        (
+            *blocked.remedies,
             *code_for(look, "connect-timeout", sockets),
-            trace_path(remote),
-            *sysctl(
-                look,
-                "net.ipv4.tcp_syn_retries",
-                "3",
-                "gives up after 19 s; better per socket: TCP_SYNCNT, TCP_USER_TIMEOUT",
-            ),
+            *(() if blocked.is_sure else _find_out(look, remote)),
         ),
         sockets,
     )
+
+
+def _find_out(look: Look, remote: Endpoint) -> tuple[Remedy, ...]:
+    better = "gives up after 19 s; better per socket: TCP_SYNCNT, TCP_USER_TIMEOUT"
+    return trace_path(remote), *sysctl(look, "net.ipv4.tcp_syn_retries", "3", better)
 
 
 def _give_up(look: Look) -> int:
@@ -204,6 +211,8 @@ def refused(look: Look) -> Iterator[Finding]:
         )
     if passive:
         case.doubt(0.3, f"EmbryonicRsts +{count(passive)}: some are incoming handshakes that were reset")
+    for rule in grown_rejects(look):
+        case.witness(0.5, f"this host's own packet filter rejects: {rule} between the looks")
     case.unseen("to which port: a refused connection leaves no socket behind; 'tcpscope trace' shows them")
     yield case.close(
         Severity.MEDIUM,

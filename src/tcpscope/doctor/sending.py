@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
 from tcpscope.doctor.close_side import persisting_ms
+from tcpscope.doctor.filtering import witness_filter
 from tcpscope.doctor.hints import at_peer, code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import address, count, example, listing, many, percent, size, span
@@ -119,12 +120,14 @@ def _stall(look: Look, sockets: Sequence[Socket]) -> Finding:
             f"the other end is visible: {ends[0].state.name} of {look.whose(ends[0])}; the segments do not reach it",
         )
     left = _time_left(look, sockets)
+    blocked = witness_filter(look, case, sockets[0].remote, is_new=False)
     return case.close(
         Severity.HIGH if most >= look.limit_of("retransmission-stall.high") else Severity.MEDIUM,
         f"{remote} does not acknowledge what {look.whose_all(sockets)} sends",
         f"The timer repeats the oldest segment with doubling pauses. {left} Keepalive does not help while data is "
         "unacknowledged; TCP_USER_TIMEOUT does.",
         (
+            *blocked.remedies,
             *code_for(look, "send-timeout", sockets),
             *sysctl(look, "net.ipv4.tcp_retries2", "8", "gives up after about 108 s (RFC 9293 asks for 100 s or more)"),
             trace_path(sockets[0].remote),

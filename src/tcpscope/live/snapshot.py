@@ -10,7 +10,7 @@ from tcpscope.kernel import sock_diag
 from tcpscope.kernel.counters import read_counters, read_limits, read_sysctl, read_sysctls
 from tcpscope.kernel.interfaces import read_interfaces
 from tcpscope.kernel.namespaces import inside, read_cookie
-from tcpscope.kernel.packet_filter import read_input_policies
+from tcpscope.kernel.packet_filter import read_packet_filter
 from tcpscope.kernel.proc_net import read_other_inodes
 from tcpscope.kernel.processes import read_processes
 from tcpscope.live.crowd import MANY_BYTES, DeferredSockets, build_crowd
@@ -35,8 +35,7 @@ def take_snapshot(
         listing = read_listing(tcp=WITH_BOUND, extensions=sock_diag.DETAIL if detail else 0)
         sockets = _make_sockets(listing, detail, owners, defer)
         counters, limits, sysctls = read_counters(), read_limits(), read_sysctls()
-        if detail:
-            limits.update(read_input_policies())
+        packet_filter = read_packet_filter() if detail else None
         other_inodes = read_other_inodes() if detail else frozenset()
         interfaces = read_interfaces()
         cookie = read_cookie()
@@ -57,6 +56,7 @@ def take_snapshot(
         coverage=describe_coverage(listing),
         other_inodes=other_inodes,
         interfaces=interfaces,
+        packet_filter=packet_filter,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from tcpscope.model.packet_filter import FilterChain
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.socket import Socket
 
@@ -83,6 +84,7 @@ class Snapshot(NamedTuple):
     other_inodes: AbstractSet[int] = frozenset()
     interfaces: Sequence[Interface] = ()
     netns_cookie: int = 0  #: number of the namespace that is never given again (``SO_NETNS_COOKIE``); 0: not known
+    packet_filter: tuple[FilterChain, ...] | None = None  #: ``None``: not looked at
 
     @property
     def place(self) -> int:

@@ -8,9 +8,15 @@ from tests.unit.doctor.world import HERE, HISTORY, NOW_NS, THERE, client, grown,
 from tcpscope.doctor import diagnose
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, KnownListener
+from tcpscope.model.packet_filter import FilterChain, FilterRule
 from tcpscope.model.snapshot import Coverage, Snapshot
 from tcpscope.model.socket import Owner
 from tcpscope.model.state import State
+
+INPUT = FilterChain("inet", "filter", "input", "input")
+INPUT_DROPS = INPUT._replace(policy="drop")
+DROP_6379 = FilterRule(7, "drop", to_ports=((6379, 6379),))
+ACCEPT_6379 = DROP_6379._replace(verdict="accept")
 
 
 def found(id: str, *arguments: Snapshot, **options: object) -> list[Finding]:
@@ -154,11 +160,34 @@ def test_sshd_on_every_address_is_meant_so():
 
 
 def test_listener_behind_a_filter_that_drops_is_not_exposed():
-    drops = {"firewall.ip.input_drops": 1, "firewall.ip6.input_drops": 1}
-    assert not found("exposed-listener", snap(listener(6379), limits=drops))
-    assert found(
-        "exposed-listener", snap(listener(6379), limits={"firewall.ip.input_drops": 0, "firewall.ip6.input_drops": 1})
+    assert not found("exposed-listener", snap(listener(6379), packet_filter=(INPUT_DROPS,)))
+    assert not found("exposed-listener", snap(listener(6379), packet_filter=(INPUT._replace(rules=(DROP_6379,)),)))
+    restricted = INPUT_DROPS._replace(rules=(ACCEPT_6379._replace(is_partial=True),))
+    assert not found("exposed-listener", snap(listener(6379), packet_filter=(restricted,)))
+
+
+def test_listener_that_the_filter_lets_pass_is_exposed():
+    for rules in ((), (ACCEPT_6379,), (DROP_6379._replace(to_ports=((80, 80),)),), (DROP_6379._replace(family="ip6"),)):
+        chain = INPUT._replace(rules=rules)
+        assert found("exposed-listener", snap(listener(6379), packet_filter=(chain,))), rules
+    opened = INPUT_DROPS._replace(rules=(ACCEPT_6379,))
+    assert found("exposed-listener", snap(listener(6379), packet_filter=(opened,))), (
+        "policy drop, and an exception for all"
     )
+    some = INPUT._replace(rules=(DROP_6379._replace(is_partial=True),))
+    (finding,) = found("exposed-listener", snap(listener(6379), packet_filter=(some,)))
+    assert any("rule 7 of chain inet filter input" in line for line in finding.counter_evidence)
+    assert any("not seen" in line for line in found("exposed-listener", snap(listener(6379)))[0].counter_evidence)
+
+
+def test_service_behind_the_hosts_own_packet_filter_is_explained():
+    shut = INPUT._replace(rules=(DROP_6379._replace(packets=9),))
+    before = snap(listener(6379), listener(80), packet_filter=(INPUT._replace(rules=(DROP_6379._replace(packets=2),)),))
+    (finding,) = found("loopback-only-service", grown(before)._replace(packet_filter=(shut,)), before)
+    assert finding.severity == Severity.INFO
+    assert finding.title.endswith("port 6379 from outside")
+    assert any("+7 packets" in line for line in finding.evidence)
+    assert not found("loopback-only-service", snap(listener(80), packet_filter=(shut,)))
 
 
 def test_shell_that_listens_is_unexpected_and_a_daemon_is_not():
@@ -187,11 +216,12 @@ def test_listener_of_a_deleted_file_in_tmp_is_hiding_and_after_an_upgrade_low():
 
 
 def test_dual_stack_listener_behind_a_filter_for_one_family_is_a_surprise():
-    half = {"firewall.ip.input_drops": 1, "firewall.ip6.input_drops": 0}
+    half = (INPUT._replace(rules=(FilterRule(3, "drop", family="ip"),)),)
     both = listener(8080, "::", v6only=False)
-    assert found("dual-stack-surprise", snap(both, limits=half))
-    assert not found("dual-stack-surprise", snap(both))
-    assert not found("dual-stack-surprise", snap(listener(8080, "::", v6only=True), limits=half))
+    assert found("dual-stack-surprise", snap(both, packet_filter=half))
+    assert not found("dual-stack-surprise", snap(both, packet_filter=(INPUT,)))
+    assert not found("dual-stack-surprise", snap(both, packet_filter=(INPUT_DROPS,)))
+    assert not found("dual-stack-surprise", snap(listener(8080, "::", v6only=True), packet_filter=half))
 
 
 def test_loopback_only_and_ownerless_listeners_are_explained_once():

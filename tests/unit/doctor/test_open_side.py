@@ -7,8 +7,9 @@ from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener
 from tcpscope.doctor import diagnose
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, KnownListener
-from tcpscope.model.snapshot import Snapshot
-from tcpscope.model.socket import Socket
+from tcpscope.model.packet_filter import FilterChain, FilterRule
+from tcpscope.model.snapshot import Interface, Snapshot
+from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
 
 
@@ -290,3 +291,60 @@ def test_a_listener_closed_with_waiting_connections_reset_its_clients():
     assert not found(
         "listener-closed-with-queue", grown(empty, sockets=(), Tcp__EstabResets=10, Tcp__OutRsts=10), empty
     )
+
+
+# the packet filter behind unanswered SYNs
+
+
+def hung(count=4):
+    return [
+        sock(State.SYN_SENT, (HERE, 40000 + i), (THERE, 443), timer=("on", 900, 4), cookie=4000 + i)
+        for i in range(count)
+    ]
+
+
+def test_syns_that_the_hosts_own_filter_drops_are_blamed_on_it():
+    rule = FilterRule(5, "drop", to_ports=((443, 443),))
+    chain = FilterChain("inet", "filter", "out", "output", rules=(rule,))
+    (finding,) = found("syn-sent-blackhole", snap(*hung(), packet_filter=(chain,)))
+    assert "dropped by this host's own packet filter" in finding.title
+    assert finding.remedies[0].text.startswith("nft -a list chain inet filter out")
+    for innocent in (
+        rule._replace(to_ports=((80, 80),)),
+        rule._replace(verdict="accept"),
+        rule._replace(loopback=True),
+        rule._replace(family="ip6"),
+    ):
+        (finding,) = found("syn-sent-blackhole", snap(*hung(), packet_filter=(chain._replace(rules=(innocent,)),)))
+        assert "not answered" in finding.title, innocent
+
+
+def test_syns_that_the_visible_peers_filter_drops_are_blamed_on_it():
+    rule = FilterRule(5, "drop", to_ports=((443, 443),))
+    theirs = FilterChain("ip", "filter", "INPUT", "input", rules=(rule,))
+    there = snap(interfaces=(Interface("eth0", 2, addresses=(f"{THERE}/24",)),), packet_filter=(theirs,))
+    (finding,) = [one for one in diagnose(snap(*hung()), others=[there]) if one.id == "syn-sent-blackhole"]
+    assert f"the packet filter of {THERE}" in finding.title
+    elsewhere = there._replace(interfaces=())
+    (finding,) = [one for one in diagnose(snap(*hung()), others=[elsewhere]) if one.id == "syn-sent-blackhole"]
+    assert "not answered" in finding.title
+
+
+def test_syns_of_several_programs_name_how_many():
+    several = [one._replace(owners=(Owner(100 + i, "python3", 3),)) for i, one in enumerate(hung())]
+    (finding,) = found("syn-sent-blackhole", snap(*several))
+    assert "python3 (100) and 3 more" in finding.title
+
+
+def test_accept_queue_that_nobody_empties_asks_for_a_stack_and_not_for_a_larger_backlog():
+    before = snap(listener(waiting=9, backlog=8, cookie=1), *unaccepted(9))
+    (finding,) = found("accept-queue-overflow", grown(before, TcpExt__ListenOverflows=4), before)
+    assert "does not accept" in finding.title
+    assert finding.remedies[0].kind == "command"
+    assert finding.remedies[0].text.startswith("jstack 2215 ")
+    assert not any("backlog" in remedy.text for remedy in finding.remedies)
+    moved = tuple(one._replace(cookie=one.cookie + 1) for one in unaccepted(9))
+    now = grown(before, TcpExt__ListenOverflows=4, sockets=(listener(waiting=9, backlog=8, cookie=1), *moved))
+    (finding,) = found("accept-queue-overflow", now, before)
+    assert "does not accept" not in finding.title
+    assert any("acceptCount=4096" in remedy.text for remedy in finding.remedies)

@@ -32,3 +32,18 @@ def loopback_listener(stage: Stage) -> None:
         stage.verify("from outside", "refused", "refused")
     stage.expect("for this host alone", server=[Seen(State.LISTEN, 0, owner="redis-server")])
     stage.diagnose(stage.server, never=["exposed-listener"])
+
+
+@scene("trap", "a database on every address, behind the host's own packet filter", finding="exposed-listener")
+def filtered_listener(stage: Stage) -> None:
+    """Bound to every address, and a rule of this host lets nobody from outside through to it."""
+    server, client = stage.actor(stage.server, "redis-server"), stage.actor(stage.client)
+    server.listen(REDIS)
+    stage.server.set_rules(f"tcp dport {REDIS} reject with tcp reset")
+    try:
+        client.connect(stage.server.address, REDIS)
+        stage.verify("from outside", "refused", "connected")
+    except ConnectionRefusedError:
+        stage.verify("from outside", "refused", "refused")
+    stage.expect("listening, for nobody", server=[Seen(State.LISTEN, 0, owner="redis-server")])
+    stage.diagnose(stage.server, never=["exposed-listener"])
