@@ -26,8 +26,9 @@ class Chaos:
         self.random = random
         profile = random.choice(list(PROFILES.values()))
         profile = profile._replace(
-            timestamps=random.random() < 0.5, ignores_rst_in_time_wait=random.random() < 0.5, ecn=random.random() < 0.3
-        )
+            timestamps=random.random() < 0.5, ignores_rst_in_time_wait=random.random() < 0.5, ecn=random.random() < 0.3,
+            mtu_probing=random.choice([0, 1, 2]), congestion=random.choice(["newreno", "cubic"]),
+        )  # fmt: skip
         bench = Bench(profile, fast_path=random.random() < 0.5)
         bench.connection.set_buffers(receive_bytes=random.choice([1, 700, 65535, 1 << 20]))
         bench.tcb.taken = None
@@ -37,6 +38,7 @@ class Chaos:
         self.connection.set_keepalive(random.random() < 0.3, idle_ns=10**9, interval_ns=10**9, count=2)
         self.connection.set_segment_sizes(gso_bytes=random.choice([0, 0, 60_000]))
         self.edge: tuple[int, int, int] | None = None
+        self.snd_max = (self.tcb.iss, self.tcb.snd_nxt)  #: the end of everything that was ever on the wire
 
     def step(self) -> None:
         """Do one random thing and check what must hold."""
@@ -53,8 +55,9 @@ class Chaos:
         else:
             seq = self.random.choice([None, self.tcb.snd_una])
             self.connection.icmp_error(
-                self.random.choice([3, 4, 11, 12]), self.random.randrange(6), self.now_ns, mtu_bytes=576, seq=seq
-            )
+                self.random.choice([3, 4, 11, 12]), self.random.randrange(6), self.now_ns,
+                mtu_bytes=self.random.choice([0, 68, 576, 1300, 9000]), seq=seq,
+            )  # fmt: skip
         self.poll(was_reset)
 
     def segment(self) -> Segment:
@@ -155,11 +158,24 @@ class Chaos:
         after = self.connection.next_deadline()
         assert after is None or after > self.now_ns, "after polling nothing is due"
         check_invariants(self.tcb)
+        self.check_sending()
         if self.tcb.state in (State.TIME_WAIT, State.LISTEN, State.CLOSED):
             self.edge = None  # the next incarnation may use the same numbers
 
+    def check_sending(self) -> None:
+        """SND.UNA <= SND.NXT <= SND.MAX: here the last two are one, for a timeout never takes SND.NXT back."""
+        tcb, (iss, snd_max) = self.tcb, self.snd_max
+        if iss != tcb.iss or tcb.state in (State.CLOSED, State.LISTEN, State.TIME_WAIT):
+            self.snd_max = (tcb.iss, tcb.snd_nxt)
+            return
+        assert (tcb.snd_nxt - tcb.snd_una) & MASK <= (snd_max - tcb.snd_una) & MASK < HALF, "SND.NXT beyond SND.MAX"
+        assert tcb.snd_nxt == snd_max, "what was sent is on the way, acknowledged or waits to be sent again"
+
     def check(self, segment: Segment) -> None:
         """The right edge that was told to the peer never moves left (SHLD-14)."""
+        end = (segment.seq + segment.seg_len) & MASK
+        if segment.seg_len and 0 < (end - self.snd_max[1]) & MASK < HALF:
+            self.snd_max = (self.snd_max[0], end)
         if not segment.flags & ACK or segment.flags & RST:
             return
         scale = 0 if segment.flags & 2 else self.tcb.rcv_wscale

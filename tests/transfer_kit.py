@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from tcpscope.machine.congestion import ALGORITHMS
 from tcpscope.machine.connection import Connection
 from tcpscope.machine.profile import PROFILES, Profile
 from tcpscope.machine.tcb import Tcb
@@ -64,8 +65,10 @@ class Transfer:
     def _vary(self, profile: Profile) -> Profile:
         random = self.random
         return profile._replace(
-            timestamps=random.random() < 0.7, sack=random.random() < 0.7, window_scaling=random.random() < 0.7
-        )
+            timestamps=random.random() < 0.7, sack=random.random() < 0.7, window_scaling=random.random() < 0.7,
+            rack=random.random() < 0.7, mtu_probing=random.choice([1, 2]), ecn=random.random() < 0.3,
+            congestion=random.choice(list(ALGORITHMS)),
+        )  # fmt: skip
 
     def _link(self) -> Link:
         random = self.random
@@ -75,6 +78,8 @@ class Transfer:
             duplicate=random.choice([0, 0.05, 0.3]),
             reorder=random.choice([0, 0.05, 0.5]),
             reorder_ns=random.choice([1, 30, 400]) * MS,
+            mtu_bytes=random.choice([0, 0, 600, 1400]),
+            black_hole=random.random() < 0.3,
         )
 
     def _set_up(self, end: Connection) -> None:

@@ -29,6 +29,7 @@ EPILOG = """examples:
   tcpscope simulate normal --loss 0.1 --seed 7        the same story on a bad path
   tcpscope simulate --transfer 10M --loss 0.02 --congestion cubic
   tcpscope simulate --table --rtt 100 --buffers 4096,32768 --losses 0,0.01,0.05
+  tcpscope simulate --transfer 1M --mtu 1400 --black-hole --mtu-probing 1
   tcpscope simulate --transfer 2M --flows 4 --rate 1M --queue 64k --congestion newreno
 
 Nothing is sent and nothing waits: time is virtual, equal seeds give equal runs."""
@@ -63,11 +64,16 @@ def _add_options(parser: ArgumentParser) -> None:
     path.add_argument("--corrupt", type=_chance, default=0.0, metavar="P", help="chance to arrive damaged")
     path.add_argument("--rate", type=_size, default=0, metavar="BYTES", help="octets per second (default: no limit)")
     path.add_argument("--queue", type=_size, default=0, metavar="BYTES", help="room in front of the link")
+    path.add_argument("--mtu", type=_size, default=0, metavar="BYTES", help="longest packet that passes (default: any)")
+    path.add_argument("--black-hole", action="store_true", help="longer packets vanish: no ICMP error tells the sender")
     path.add_argument("--seed", type=int, default=1, help="seed of all chance (default 1)")
     ends = parser.add_argument_group("the ends")
     ends.add_argument("--profile", choices=tuple(PROFILES), default="linux", help="personality (default linux)")
     ends.add_argument(
         "--congestion", choices=tuple(ALGORITHMS), help="default: that of the profile; none: a clear path"
+    )
+    ends.add_argument(
+        "--mtu-probing", type=int, choices=(0, 1, 2), help="RFC 4821: 0 never, 1 after a black hole, 2 from the start"
     )
     ends.add_argument("--buffer", type=_size, metavar="BYTES", help="send and receive buffer")
     work = parser.add_argument_group("measure")
@@ -91,6 +97,8 @@ def _link(options: Namespace) -> Link:
         rate=options.rate,
         queue_bytes=options.queue,
         corrupt=options.corrupt,
+        mtu_bytes=options.mtu,
+        black_hole=options.black_hole,
     )
 
 
@@ -98,6 +106,8 @@ def _profile(options: Namespace) -> Profile:
     profile = PROFILES[options.profile]
     if options.congestion:
         profile = profile._replace(congestion=options.congestion)
+    if options.mtu_probing is not None:
+        profile = profile._replace(mtu_probing=options.mtu_probing)
     if options.buffer:
         profile = profile._replace(receive_buffer_bytes=options.buffer, send_buffer_bytes=options.buffer)
     return profile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpscope.machine import rack, recovery
+from tcpscope.machine import path_mtu, rack, recovery
 from tcpscope.machine.options import timestamp_now
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, Tcb
@@ -80,6 +80,8 @@ def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now
         _judge_retransmission(tcb, stamp[1] if stamp else 0, rtt_ns)
     if marks.point >= 0 or marks.cwr_end >= 0 or tcb.rack.dsack_round >= 0:
         recovery.forget_points(tcb, segment.ack)
+    if tcb.search is not None:
+        path_mtu.take_ack(tcb, segment.ack)
     tcb.progress_ns = now_ns
     tcb.r1_reported = False
     tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns if tcb.flight else NEVER  # RFC 6298 §5.2, §5.3

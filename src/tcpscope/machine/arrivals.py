@@ -6,7 +6,7 @@ the table and does to the numbers what the RFC says. A check returns whether the
 
 from __future__ import annotations
 
-from tcpscope.machine import options, receiving, recovery
+from tcpscope.machine import options, path_mtu, receiving, recovery
 from tcpscope.machine.acknowledgement import take_ack
 from tcpscope.machine.classify import classify
 from tcpscope.machine.moves import answer, challenge, fail, opening_guard, take
@@ -274,6 +274,7 @@ def _synchronize(tcb: Tcb, segment: Segment) -> None:
     tcb.irs = segment.seq
     tcb.rcv_nxt = tcb.last_ack_sent = tcb.rcv_up = tcb.rcv_psh = (segment.seq + 1) & MASK
     options.agree(tcb, segment)
+    path_mtu.start(tcb)
     receiving.open_window(tcb)
     tcb.snd_wnd = tcb.max_snd_wnd = segment.wnd  # never scaled on SYN
     tcb.snd_wl1, tcb.snd_wl2 = segment.seq, segment.ack if segment.flags & ACK else tcb.iss

@@ -173,7 +173,9 @@ class Connection:
     def set_segment_sizes(self, *, mtu_bytes: int = 0, mss_bytes: int = 0, gso_bytes: int = 0) -> None:
         """Set the link's MTU, the application's MSS limit, and how many octets one offloaded segment may hold."""
         tcb = self.tcb
-        tcb.path_mtu_bytes = mtu_bytes or tcb.path_mtu_bytes
+        if mtu_bytes:
+            tcb.link_mtu_bytes = tcb.path_mtu_bytes = mtu_bytes
+            tcb.search = None
         tcb.application_mss_bytes = mss_bytes or tcb.application_mss_bytes
         tcb.gso_bytes = gso_bytes or tcb.gso_bytes
         if tcb.irs_known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcpscope.machine.moves import fail, take
-from tcpscope.machine.path_mtu import shrink_path
+from tcpscope.machine.path_mtu import take_too_big
 from tcpscope.machine.sequence import MASK
 from tcpscope.machine.tcb import Tcb
 from tcpscope.model.event import Event
@@ -40,7 +40,7 @@ def take_icmp(tcb: Tcb, icmp_type: int, code: int, mtu_bytes: int, seq: int | No
         tcb.report("dropped", "ICMP error about nothing in flight (RFC 5927)")
         return
     if kind == TOO_BIG:
-        shrink_path(tcb, mtu_bytes)
+        take_too_big(tcb, mtu_bytes, seq)
     elif _is_fatal(tcb, kind):
         if tcb.state is not State.TIME_WAIT:
             fail(tcb, "connection refused" if not tcb.state.is_synchronized else "connection aborted by ICMP error")

@@ -30,7 +30,7 @@ def default_mss(tcb: Tcb) -> int:
 
 def announced_mss(tcb: Tcb) -> int:
     """Return the MSS to announce: what the path's first link carries (MUST-67), or less on request."""
-    fits = tcb.path_mtu_bytes - header_bytes(tcb)
+    fits = tcb.link_mtu_bytes - header_bytes(tcb)
     return min(tcb.application_mss_bytes, fits) if tcb.application_mss_bytes else fits
 
 
@@ -97,13 +97,18 @@ def _agree_on_ecn(tcb: Tcb, segment: Segment) -> None:
     tcb.ecn = (asked and not tcb.opened_actively) or (granted and tcb.profile.ecn)
 
 
-def size_segments(tcb: Tcb) -> None:
-    """Work out the effective send MSS (MUST-16): text per segment, options that every segment carries taken off."""
-    mss = min(tcb.peer_mss_bytes, tcb.path_mtu_bytes - header_bytes(tcb))
+def text_bytes(tcb: Tcb, mtu_bytes: int) -> int:
+    """Return the text of a full segment in a packet of ``mtu_bytes`` (MUST-16): what every one carries taken off."""
+    mss = min(tcb.peer_mss_bytes, mtu_bytes - header_bytes(tcb))
     if tcb.application_mss_bytes:
         mss = min(mss, tcb.application_mss_bytes)
     mss -= tcb.internet.option_bytes
-    mss = max(mss, MIN_MSS_BYTES) - (TIMESTAMP_BYTES if tcb.timestamps_ok else 0)
+    return max(mss, MIN_MSS_BYTES) - (TIMESTAMP_BYTES if tcb.timestamps_ok else 0)
+
+
+def size_segments(tcb: Tcb) -> None:
+    """Work out the effective send MSS; the congestion window follows."""
+    mss = text_bytes(tcb, tcb.path_mtu_bytes)
     if mss != tcb.mss_bytes:
         tcb.mss_bytes = mss
         tcb.congestion.on_mss(mss)

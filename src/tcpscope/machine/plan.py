@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tcpscope.machine import timeouts
+from tcpscope.machine import path_mtu, timeouts
 from tcpscope.machine.calls import settle_pending_close
 from tcpscope.machine.recovery import next_lost, pipe_bytes
 from tcpscope.machine.sending import (
@@ -47,11 +47,14 @@ def plan(tcb: Tcb, now_ns: int) -> tuple[Step | None, int]:
         return on_time, now_ns
     if state in _OPENING and tcb.snd_nxt == tcb.iss:
         return _syn, now_ns
-    if tcb.recovery.lost_bytes and _may_send_again(tcb):
-        return _again, now_ns
-    if state in TEXT_STATES:
+    if tcb.recovery.lost_bytes:
+        if _may_send_again(tcb):
+            return _again, now_ns  # RFC 6675 §4, NextSeg(): before anything new
+    elif state in TEXT_STATES:
         if tcb.unsent_bytes:
             if sendable_bytes(tcb, payload_limit(tcb)):
+                if tcb.search is not None and path_mtu.probe_text_bytes(tcb, now_ns):
+                    return _path_probe, now_ns
                 return _text, now_ns
         elif tcb.close_pending and state is State.CLOSE_WAIT:
             return _close, now_ns
@@ -105,7 +108,8 @@ def _may_send_again(tcb: Tcb) -> bool:
         return True
     if (sent.seq - tcb.snd_una) & MASK >= tcb.snd_wnd:
         return False
-    return tcb.recovery.must_send or pipe_bytes(tcb) + len(sent.payload) <= tcb.congestion.cwnd_bytes
+    octets = min(len(sent.payload), payload_limit(tcb))  # of an offloaded group one segment at a time
+    return tcb.recovery.must_send or pipe_bytes(tcb) + octets <= tcb.congestion.cwnd_bytes
 
 
 def _reply(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
@@ -125,6 +129,14 @@ def _again(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
 
 def _text(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     out.append(emit_text(tcb, sendable_bytes(tcb, payload_limit(tcb)), now_ns))
+    if tcb.search is not None:
+        path_mtu.renew(tcb, now_ns)
+
+
+def _path_probe(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
+    octets = path_mtu.probe_text_bytes(tcb, now_ns)
+    out.append(emit_text(tcb, octets, now_ns)._replace(gso_bytes=0))
+    path_mtu.note_probe(tcb, octets, now_ns)
 
 
 def _close(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:

@@ -72,7 +72,10 @@ class Profile(NamedTuple):
     reopens_time_wait: bool = True  #: MAY-2, RFC 6191
     acks_old_syn_in_time_wait: bool = False
     # errors and the path
-    detects_black_holes: bool = True  #: at R1, full segments become smaller (RFC 4821 §7.7)
+    mtu_probing: int = 1  #: RFC 4821: 0 never, 1 once full segments have vanished, 2 from the start
+    base_mss_bytes: int = 1024  #: what is taken to pass everywhere (RFC 4821 §7.7)
+    mtu_raise_ns: int = 10 * MINUTE  #: how long a smaller path is believed in (RFC 1191 §6.3, RFC 8899 §5.1.1)
+    min_path_mtu_bytes: int = 68  #: no ICMP error makes IPv4 packets smaller
     hard_icmp_aborts: bool = True  #: also on a synchronized connection (SHLD-26); RFC 5927 advises against
     soft_icmp_ends_connect: bool = False  #: in SYN-SENT any ICMP error counts as hard (against MUST-56)
     fills_window: bool = False  #: without Nagle a short segment may use up the peer's window (against MUST-38)
@@ -112,7 +115,8 @@ LINUX = Profile(
     acks_old_syn_in_time_wait=True,
     hard_icmp_aborts=False,
     soft_icmp_ends_connect=True,
-    detects_black_holes=False,
+    mtu_probing=0,
+    min_path_mtu_bytes=552,
     fills_window=True,
 )
 
@@ -145,7 +149,7 @@ FREEBSD = Profile(
     repeats_fin_in_closing=True,
     ignores_rst_in_time_wait=True,
     hard_icmp_aborts=False,
-    detects_black_holes=False,
+    mtu_probing=0,
 )
 
 #: Profile by name, for options and scripts.

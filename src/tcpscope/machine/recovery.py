@@ -52,8 +52,8 @@ class Recovery:
     """
 
     __slots__ = (
-        "cwr_end", "dup_bytes", "lost_bytes", "must_send", "orders", "phase", "point", "sacked_bytes", "undo",
-        "undo_stamp",
+        "cwr_end", "dup_bytes", "is_repair", "lost_bytes", "must_send", "orders", "phase", "point", "sacked_bytes",
+        "undo", "undo_stamp",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -61,6 +61,7 @@ class Recovery:
         self.point = self.cwr_end = -1
         self.sacked_bytes = 0
         self.lost_bytes = 0  # lost and not yet sent again
+        self.is_repair = False  # the phase is LOSS though no congestion took anything
         self.dup_bytes = 0  # without SACK: what duplicate ACKs say has left the network
         self.must_send = False  # the first segment of a recovery goes whatever the pipe says
         self.undo: tuple[float, ...] | None = None  # the window of before, while the loss is not proven
@@ -177,6 +178,7 @@ def on_ack(tcb: Tcb, acked_bytes: int, fresh_bytes: int, is_duplicate: bool) -> 
     recovery = tcb.recovery
     if recovery.phase != OPEN and acked_bytes and (tcb.snd_una - recovery.point) & MASK < HALF:
         _leave(tcb)
+    known_bytes = recovery.lost_bytes
     if tcb.sack_ok and tcb.profile.rack:
         if recovery.sacked_bytes or recovery.phase != OPEN or may_be_out_of_order(tcb):
             detect_losses(tcb, tcb.now_ns)
@@ -187,8 +189,37 @@ def on_ack(tcb: Tcb, acked_bytes: int, fresh_bytes: int, is_duplicate: bool) -> 
             _detect_by_sack(tcb)
     elif is_duplicate or acked_bytes:
         _detect_by_duplicates(tcb, acked_bytes)
-    if recovery.lost_bytes and recovery.phase == OPEN:
+    if recovery.lost_bytes:
+        react_to_losses(tcb, known_bytes)
+
+
+def react_to_losses(tcb: Tcb, known_bytes: int) -> None:
+    """Begin recovery for what has just been found lost, beyond the ``known_bytes`` that are being repaired already."""
+    recovery = tcb.recovery
+    if recovery.phase == OPEN and is_probe_lost_alone(tcb):
+        give_up_probe(tcb, next_lost(tcb))
+        repair(tcb)
+    elif recovery.phase == OPEN or (recovery.is_repair and recovery.lost_bytes > known_bytes):
         enter(tcb)
+
+
+def is_probe_lost_alone(tcb: Tcb) -> bool:
+    """Whether nothing but a probe of the path's size was lost: no sign of congestion (RFC 4821 §7.5)."""
+    search = tcb.search
+    if search is None or not search.probe_bytes:
+        return False
+    span = (search.probe_end - search.probe_seq) & MASK
+    return all((sent.seq - search.probe_seq) & MASK < span for sent in tcb.flight if sent.lost)
+
+
+def give_up_probe(tcb: Tcb, sent: Sent | None) -> None:
+    """Count a probe of the path's size as lost when part of it is to be sent again, and let this window pass."""
+    search = tcb.search
+    if search is None or not search.probe_bytes or sent is None:
+        return
+    if (sent.seq - search.probe_seq) & MASK < (search.probe_end - search.probe_seq) & MASK:
+        search.fail(tcb.now_ns + tcb.profile.mtu_raise_ns)
+        search.rest_end = tcb.snd_nxt
 
 
 def on_timeout(tcb: Tcb) -> None:
@@ -203,7 +234,7 @@ def on_timeout(tcb: Tcb) -> None:
     tcb.congestion.on_rto(tcb.flight_bytes, tcb.now_ns, is_repeated)
     tcb.sends_cwr = tcb.ecn
     tcb.rack.probe_end = -1
-    recovery.phase, recovery.point = LOSS, tcb.snd_nxt
+    recovery.phase, recovery.point, recovery.is_repair = LOSS, tcb.snd_nxt, False
     recovery.dup_bytes = 0
     tcb.dup_acks = 0
     tcb.deadline_rack_ns = NEVER
@@ -228,7 +259,7 @@ def enter(tcb: Tcb) -> None:
     """
     recovery = tcb.recovery
     recovery.phase, recovery.point, recovery.must_send = RECOVERY, tcb.snd_nxt, True
-    recovery.undo, recovery.undo_stamp = None, -1
+    recovery.undo, recovery.undo_stamp, recovery.is_repair = None, -1, False
     tcb.rack.probe_end = -1  # RFC 8985 §7.1
     if recovery.cwr_end >= 0:
         return
@@ -243,7 +274,7 @@ def repair(tcb: Tcb) -> None:
     recovery.must_send = True
     tcb.rack.probe_end = -1
     if recovery.phase == OPEN:
-        recovery.phase, recovery.point, recovery.undo = LOSS, tcb.snd_nxt, None
+        recovery.phase, recovery.point, recovery.undo, recovery.is_repair = LOSS, tcb.snd_nxt, None, True
 
 
 def forget_points(tcb: Tcb, ack: int) -> None:
@@ -263,6 +294,7 @@ def _leave(tcb: Tcb) -> None:
         tcb.congestion.after_recovery(tcb.now_ns)
     rack.leave_recovery(tcb)
     recovery.phase, recovery.dup_bytes, recovery.must_send, recovery.undo = OPEN, 0, False, None
+    recovery.is_repair = False
 
 
 def _detect_by_sack(tcb: Tcb) -> None:
@@ -312,7 +344,8 @@ def sacked_segments(tcb: Tcb) -> int:
 
 def reo_wnd_ns(tcb: Tcb) -> int:
     """Return how much later than expected a segment may arrive before it counts as lost (RFC 8985 §6.2, step 4)."""
-    if not tcb.rack.reordering_seen and (tcb.recovery.phase != OPEN or sacked_segments(tcb) >= DUP_THRESHOLD):
+    recovers = tcb.recovery.phase != OPEN and not tcb.recovery.is_repair
+    if not tcb.rack.reordering_seen and (recovers or sacked_segments(tcb) >= DUP_THRESHOLD):
         return 0
     return min(tcb.rack.reo_wnd_mult * tcb.rtt.min_rtt_ns // 4, tcb.rtt.srtt_ns)
 

@@ -174,6 +174,7 @@ def emit_again(tcb: Tcb, sent: Sent, now_ns: int) -> Segment:
     if len(sent.payload) > limit:
         recovery.split(tcb, tcb.flight.index(sent), (sent.seq + limit) & MASK)
     recovery.unmark_lost(tcb, sent)
+    recovery.give_up_probe(tcb, sent)
     tcb.recovery.must_send = False
     sent.transmissions += 1
     sent.sent_ns = now_ns

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tcpscope.machine.congestion import ALGORITHMS, Congestion
 from tcpscope.machine.internet import DEFAULTS, Internet
 from tcpscope.machine.lifecycle import Row
+from tcpscope.machine.mtu_search import MtuSearch
 from tcpscope.machine.profile import Profile
 from tcpscope.machine.rack import Rack
 from tcpscope.machine.recovery import Recovery, Sent
@@ -86,11 +87,11 @@ class Tcb:
         "irs_known", "iss", "keepalive", "keepalive_count", "keepalive_idle_ns", "keepalive_interval_ns",
         "keepalive_octet", "keepalive_probes", "keepalive_sent_ns", "last_ack_sent", "last_received_ns", "last_sent_ns",
         "last_text_ns",
-        "listening_remote", "local", "max_snd_wnd", "missing_fin", "mss_bytes", "nodelay", "now_ns",
+        "link_mtu_bytes", "listening_remote", "local", "max_snd_wnd", "missing_fin", "mss_bytes", "nodelay", "now_ns",
         "opened_actively", "ordered_by_recency", "out_of_order", "path_mtu_bytes", "peer_mss_bytes",
         "persist_backoff", "profile", "progress_ns", "pushed_seq", "r1_reported", "rack", "rcv_adv",
         "rcv_mss_bytes", "rcv_nxt", "rcv_psh", "rcv_up", "rcv_wscale", "reader_gone", "receive_buffer_bytes",
-        "recovery", "remote", "reopened", "replies", "reports", "rtt", "sack_ok", "send_buffer_bytes",
+        "recovery", "remote", "reopened", "replies", "reports", "rtt", "sack_ok", "search", "send_buffer_bytes",
         "sends_cwr", "snd_fin", "snd_nxt", "snd_una", "snd_up", "snd_wl1", "snd_wl2", "snd_wnd",
         "snd_wscale", "soft_error", "state", "syn_options", "taken", "tells_soft_errors", "timestamps_ok",
         "ts_offset_ms", "ts_recent", "ts_recent_ns", "unacked_text_bytes", "unsent", "unsent_bytes",
@@ -150,7 +151,9 @@ class Tcb:
         self.send_buffer_bytes = profile.send_buffer_bytes
         self.initial_cwnd_segments = profile.initial_cwnd_segments
         self.application_mss_bytes = 0  # TCP_MAXSEG; 0: from the path MTU
-        self.path_mtu_bytes = 1500
+        self.link_mtu_bytes = 1500  # of the first link
+        self.path_mtu_bytes = 1500  # in use
+        self.search: MtuSearch | None = None  # only where the path carries less than the first link
         self.internet: Internet = DEFAULTS
         self.peer_mss_bytes = 0
         self.mss_bytes = 536
@@ -224,6 +227,7 @@ class Tcb:
         self.snd_wscale = self.rcv_wscale = 0
         self.syn_options = NO_OPTIONS
         self.reopened = None
+        self.path_mtu_bytes, self.search = self.link_mtu_bytes, None
 
     def new_congestion(self, segments: int = 0) -> Congestion:
         """Return a fresh congestion controller with a window of ``segments`` (0: the initial window)."""
@@ -266,6 +270,7 @@ class Counters:
         "challenge_acks",
         "dropped",
         "dsacks_in",
+        "mtu_probes",
         "out_of_order_in",
         "paws_drops",
         "retransmits",
@@ -283,6 +288,7 @@ class Counters:
     challenge_acks: int
     dropped: int
     dsacks_in: int
+    mtu_probes: int
     out_of_order_in: int
     paws_drops: int
     retransmits: int

@@ -45,18 +45,20 @@ def on_retransmission(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     if tcb.state is not State.SYN_SENT or tcb.flight[0].transmissions > tcb.profile.syn_linear_timeouts:
         tcb.rtt.back_off()
     tcb.deadline_retransmit_ns = now_ns + tcb.rtt.rto_ns
-    if tcb.flight[0].transmissions >= tcb.profile.r1_retransmits and not tcb.r1_reported:
-        tcb.r1_reported = True
-        tcb.report("r1", "R1 reached: the path may be broken (SHLD-9)")
+    if tcb.flight[0].transmissions >= tcb.profile.r1_retransmits:
+        if not tcb.r1_reported:
+            tcb.r1_reported = True
+            tcb.report("r1", "R1 reached: the path may be broken (SHLD-9)")
         suspect_black_hole(tcb)
 
 
 def on_reordering(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     """Believe lost what had its time to arrive out of order (RFC 8985 §6.3)."""
     tcb.deadline_rack_ns = NEVER
+    known_bytes = tcb.recovery.lost_bytes
     recovery.detect_losses(tcb, now_ns)
-    if tcb.recovery.lost_bytes and tcb.recovery.phase == recovery.OPEN:
-        recovery.enter(tcb)
+    if tcb.recovery.lost_bytes:
+        recovery.react_to_losses(tcb, known_bytes)
 
 
 def on_tail_probe(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:

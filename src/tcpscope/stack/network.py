@@ -14,6 +14,7 @@ from random import Random
 from tcpscope.machine.connection import Connection
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.segment import Segment
+from tcpscope.wire.options import emit_options
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -25,7 +26,8 @@ class Link(NamedTuple):
     """One direction of the path. Chances are 0.0 to 1.0; a reordered segment takes ``reorder_ns`` longer.
 
     ``rate`` is in octets per second, 0 for no limit; ``queue_bytes`` what may wait in front of it (0: any amount). A
-    corrupted segment arrives, fails its checksum and is dropped there.
+    corrupted segment arrives, fails its checksum and is dropped there. A packet longer than ``mtu_bytes`` (0: none is
+    too long) is dropped, and its sender told after ``delay_ns`` unless the link is a ``black_hole``.
     """
 
     delay_ns: int = 50 * MS
@@ -36,10 +38,25 @@ class Link(NamedTuple):
     rate: int = 0
     queue_bytes: int = 0
     corrupt: float = 0.0
+    mtu_bytes: int = 0
+    black_hole: bool = False
+
+
+class TooBig(NamedTuple):
+    """What a router answers to a packet that its next link does not carry: for which segment, and what fits."""
+
+    seq: int
+    mtu_bytes: int
+
+
+def packet_bytes(segment: Segment, *, is_ipv6: bool) -> int:
+    """Return the size of the IP packet a segment travels in; of a group for offload, of each of its packets."""
+    octets = min(len(segment.payload), segment.gso_bytes or len(segment.payload))
+    return octets + (60 if is_ipv6 else 40) + len(emit_options(segment.options))
 
 
 class Passage(NamedTuple):
-    """One segment put on a link: when, from which end, and its fate: ``sent lost full corrupted``."""
+    """One segment put on a link: when, from which end, and its fate: ``sent lost full corrupted too-big``."""
 
     when_ns: int
     end: int
@@ -72,7 +89,7 @@ class Network:
         #: told of each segment put on a link, and of each end that something happened to.
         self.on_passage: Callable[[Passage], None] | None = None
         self.on_change: Callable[[int], None] | None = None
-        self._queue: list[tuple[int, int, int, Segment]] = []
+        self._queue: list[tuple[int, int, int, Segment | TooBig]] = []
         self._free_ns = [0, 0]  # when each direction has sent all that waits
         self._count = 0
 
@@ -104,11 +121,19 @@ class Network:
     def _advance(self, when_ns: int) -> None:
         self.now_ns = when_ns
         while self._queue and self._queue[0][0] <= when_ns:
-            _, _, end, segment = heapq.heappop(self._queue)
-            self.ends[end].receive_segment(segment, when_ns)
+            _, _, end, arrival = heapq.heappop(self._queue)
+            self._deliver(end, arrival)
             if self.on_change is not None:
                 self.on_change(end)
             self._poll_end(end)
+
+    def _deliver(self, end: int, arrival: Segment | TooBig) -> None:
+        connection = self.ends[end]
+        if isinstance(arrival, Segment):
+            connection.receive_segment(arrival, self.now_ns)
+            return
+        kind = (2, 0) if connection.tcb.local.is_ipv6 else (3, 4)
+        connection.icmp_error(*kind, self.now_ns, mtu_bytes=arrival.mtu_bytes, seq=arrival.seq)
 
     def _poll(self) -> None:
         for end in range(len(self.ends)):
@@ -132,6 +157,10 @@ class Network:
             fate, leaves_ns = "full", self.now_ns
         if self.keeps_passages or self.on_passage is not None:
             self._record(Passage(self.now_ns, end, segment, fate))
+        if fate == "too-big" and not link.black_hole:
+            self._count += 1
+            told = TooBig(segment.seq, link.mtu_bytes)
+            heapq.heappush(self._queue, (leaves_ns + link.delay_ns, self._count, end, told))
         if fate != "sent":
             return
         copies = 2 if link.duplicate and self.random.random() < link.duplicate else 1
@@ -146,6 +175,10 @@ class Network:
             is_lost = True
         if is_lost:
             return "lost"
+        if link.mtu_bytes and len(segment.payload):
+            is_ipv6 = self.ends[end].tcb.local.is_ipv6
+            if packet_bytes(segment, is_ipv6=is_ipv6) > link.mtu_bytes:
+                return "too-big"
         return "corrupted" if link.corrupt and self.random.random() < link.corrupt else "sent"
 
     def _queue_up(self, link: Link, direction: int, segment: Segment) -> int | None:

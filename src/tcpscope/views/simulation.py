@@ -9,7 +9,7 @@ from tcpscope.model.state import State
 from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung, draw_head, draw_rungs
 from tcpscope.views.table import Column, render_table
 
-_FATES = {"lost": "✗ lost", "full": "✗ queue full", "corrupted": "✗ corrupted"}
+_FATES = {"lost": "✗ lost", "full": "✗ queue full", "corrupted": "✗ corrupted", "too-big": "✗ too big"}
 
 
 def draw_story(steps: Sequence[Step], names: str, *, windows: bool) -> Iterator[str]:

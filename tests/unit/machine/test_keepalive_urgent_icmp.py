@@ -161,20 +161,20 @@ def test_packet_too_big_makes_segments_smaller_and_sends_again():
 
 
 def test_full_segments_that_vanish_become_smaller():
-    """A black hole: no ICMP, no answer to anything longer than 1280 octets."""
+    """A black hole: no ICMP, no answer to anything longer than 1064 octets (RFC 4821 §7.7)."""
     bench = Bench().established(Options(mss=1460))
     bench.got(ACK, wnd=65535)
     bench.call("send", bytes(5000))
     first, sent = bench.tcb.snd_una, []
-    while not sent or len(sent[0].payload) > 1240:
+    while not sent or len(sent[0].payload) > 1024:
         sent = bench.wait(SECOND)
         assert bench.now_ns < 60 * SECOND
-    assert sent[0].seq == first and bench.tcb.mss_bytes == 1240
+    assert sent[0].seq == first and bench.tcb.mss_bytes == 1024
     while bench.tcb.snd_una != bench.tcb.snd_nxt:
         assert all(
-            len(segment.payload) <= 1240 for segment in bench.got(ACK, ack=add(bench.tcb.snd_una, 1240), wnd=65535)
+            len(segment.payload) <= 1024 for segment in bench.got(ACK, ack=add(bench.tcb.snd_una, 1024), wnd=65535)
         )
-        if bench.tcb.flight and bench.tcb.flight_bytes < 1240:
+        if bench.tcb.flight and bench.tcb.flight_bytes < 1024:
             bench.got(ACK, wnd=65535)
     assert bench.tcb.counters.timeouts <= 4
 

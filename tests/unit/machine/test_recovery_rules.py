@@ -325,6 +325,18 @@ def test_refused_probe_of_a_shut_window_costs_no_congestion_window():
     assert bench.tcb.recovery.phase == OPEN and bench.tcb.congestion.ssthresh_bytes == INFINITE
 
 
+def test_timeout_of_an_offloaded_group_is_repaired_segment_by_segment_before_anything_new():
+    bench = sender(gso_bytes=60_000)
+    (group, *_) = bench.call("send", bytes(30_000))
+    assert len(group.payload) == 10 * MSS
+    bench.tcb.deadline_probe_ns = 1 << 63
+    assert offsets(bench, bench.wait(SECOND)) == [0]
+    bench.now_ns += 100 * MS
+    assert offsets(bench, bench.got(ACK, ack=add(bench.first, MSS), wnd=65535)) == [1000, 2000]
+    bench.now_ns += 100 * MS
+    assert offsets(bench, bench.got(ACK, ack=add(bench.first, 3 * MSS), wnd=65535)) == [3000, 4000, 5000]
+
+
 # RFC 3522 and 4015
 
 
