@@ -71,11 +71,9 @@ def measure_engine(path: str, name: str) -> None:
 
 def measure_memory() -> None:
     """Bytes per open connection: rows, key and hash slot of connections that stay open."""
-    from tcpscope.packets import step
-    from tcpscope.packets.loop import KEY_WORDS
+    from tcpscope.packets.loop import ROW_WORDS
 
-    row = step.FLOW_WORDS * 4 + step.FLOW_QUADS * 8 + KEY_WORDS * 4
-    print(f"open connection: {row} bytes of rows + 8 of hash table = {row + 8} bytes")
+    print(f"open connection: {4 * ROW_WORDS} bytes in a row, 8 of hash table on average = {4 * ROW_WORDS + 8} bytes")
 
 
 def run() -> None:

@@ -3,7 +3,7 @@
 import struct
 
 from tcpscope.capture import open_capture
-from tcpscope.packets import step
+from tcpscope.packets import layout
 from tcpscope.packets.headers import FRAGMENT, ICMP_TOO_BIG, SEGMENT, read_frame, read_syn_options
 from tcpscope.packets.interpreted import InterpretedEngine
 from tcpscope.packets.pure import PureEngine
@@ -70,12 +70,12 @@ def everything(ledger):
     flows = []
     for serial in range(len(ledger)):
         f, q, extra, key = ledger.flow(serial)
-        for half in (0, step.HALF_WORDS):
-            f[half + step.PENDING_1] = f[half + step.PENDING_2] = 0
-        f[step.SYN_ROW] = 0
-        f[step.EXTRA] = bool(f[step.EXTRA])
+        for half in (0, layout.HALF_WORDS):
+            f[half + layout.PENDING_1] = f[half + layout.PENDING_2] = 0
+        f[layout.SYN_ROW] = 0
+        f[layout.EXTRA] = bool(f[layout.EXTRA])
         moves = [row[1:] for row in ledger.rows_of(serial)]
-        flows.append((f[step.FIRST_PACKET], f[step.INCARNATION], key, f, q, extra, moves))
+        flows.append((f[layout.FIRST_PACKET], f[layout.INCARNATION], key, f, q, extra, moves))
     return sorted(flows), ledger.packets, ledger.skipped, ledger.first_ns, ledger.last_ns
 
 

@@ -5,7 +5,7 @@ from tests.made_captures import frame, pcap, random_capture
 from tests.packet_engines import everything, run_compiled, run_interpreted, run_pure
 
 from tcpscope.model.state import State
-from tcpscope.packets import step
+from tcpscope.packets import layout
 from tcpscope.packets.cases import collect
 from tcpscope.packets.records import Connections
 from tcpscope.packets.totals import count_totals
@@ -13,7 +13,7 @@ from tcpscope.packets.totals import count_totals
 
 def _states(ledger):
     for f in ledger.flows:
-        high = f[0] if f[step.SHARED] & step.SELF else f[step.HALF_WORDS]
+        high = f[0] if f[layout.SHARED] & layout.SELF else f[layout.HALF_WORDS]
         yield State(f[0]), State(high)
 
 

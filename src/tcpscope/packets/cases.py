@@ -8,7 +8,7 @@ them: rows in lists are judged one by one, arrays a few thousand at a time. No
 from __future__ import annotations
 
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
-from tcpscope.packets import step
+from tcpscope.packets import layout
 from tcpscope.packets.roles import client_end, clients_are_high
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Most examples (numbers of connections) that a group remembers.
 MOST_EXAMPLES = 20
-_GONE = (step.S_CLOSED, step.S_TIME_WAIT)
+_GONE = (layout.S_CLOSED, layout.S_TIME_WAIT)
 _BLOCK_ROWS = 4096  # Why: columns of a block stay in the processor's cache
 
 
@@ -89,10 +89,10 @@ class Side(NamedTuple):
 
 
 #: Where a :class:`Side` comes from: words of its half of a flow, then words of its half of the row for trouble.
-HALF_FIELDS = (step.STATE, step.BITS, step.PACKETS, step.NXT, step.ACKED, step.WINDOW_MSS)
+HALF_FIELDS = (layout.STATE, layout.BITS, layout.PACKETS, layout.NXT, layout.ACKED, layout.WINDOW_MSS)
 EXTRA_FIELDS = (
-    step.RETRANSMISSIONS, step.DUPLICATE_ACKS, step.ZERO_WINDOWS, step.RESETS_LEGAL, step.RESETS_CHALLENGED,
-    step.RESETS_BLIND,
+    layout.RETRANSMISSIONS, layout.DUPLICATE_ACKS, layout.ZERO_WINDOWS, layout.RESETS_LEGAL, layout.RESETS_CHALLENGED,
+    layout.RESETS_BLIND,
 )  # fmt: skip
 
 
@@ -112,8 +112,8 @@ def iter_kinds(both: Both) -> Iterator[tuple[str, Truth, dict[str, Numbers]]]:
     client, server, is_self = both.client, both.server, both.is_self
     yield "self-connect", is_self, {}
     is_pair = is_self ^ True
-    is_unanswered = is_pair & (client.state == step.S_SYN_SENT) & (server.packets == 0)
-    is_half_open = is_pair & (is_unanswered ^ True) & (server.state == step.S_SYN_RECEIVED)
+    is_unanswered = is_pair & (client.state == layout.S_SYN_SENT) & (server.packets == 0)
+    is_half_open = is_pair & (is_unanswered ^ True) & (server.state == layout.S_SYN_RECEIVED)
     yield "unanswered", is_unanswered, {"repeats": client.packets - 1}
     yield "half-open", is_half_open, {"repeats": server.retransmissions}
     yield "answered", (is_self | is_unanswered | is_half_open) ^ True, {"segments": client.packets + server.packets}
@@ -123,11 +123,11 @@ def iter_kinds(both: Both) -> Iterator[tuple[str, Truth, dict[str, Numbers]]]:
     blind = client.resets_blind + server.resets_blind
     yield "blind-resets", is_pair & (blind > 0), {"resets": blind}
     for role, end, other, peer in (("client", client, "server", server), ("server", server, "client", client)):
-        peer_closed = _is_one_of(peer.state, (step.S_FIN_WAIT_1, step.S_FIN_WAIT_2, *_GONE))
-        never_closes = is_pair & (end.state == step.S_CLOSE_WAIT) & peer_closed & (both.idle_ns > 0)
+        peer_closed = _is_one_of(peer.state, (layout.S_FIN_WAIT_1, layout.S_FIN_WAIT_2, *_GONE))
+        never_closes = is_pair & (end.state == layout.S_CLOSE_WAIT) & peer_closed & (both.idle_ns > 0)
         yield f"{role}-never-closes", never_closes, {"idle_ms": both.idle_ns // 10**6}
-        is_reset = is_pair & (end.resets_legal + end.resets_challenged > 0) & (end.state == step.S_CLOSED)
-        has_answered = (end.bits >> (step.LETTERS_SHIFT + step.L_SYN_ACK) & 1) > 0
+        is_reset = is_pair & (end.resets_legal + end.resets_challenged > 0) & (end.state == layout.S_CLOSED)
+        has_answered = (end.bits >> (layout.LETTERS_SHIFT + layout.L_SYN_ACK) & 1) > 0
         is_refusal = is_reset & (has_answered ^ True) if role == "server" else is_reset & False
         yield "refused", is_refusal, {}
         yield f"reset-by-{role}", is_reset ^ is_refusal, {}
@@ -140,10 +140,10 @@ def iter_kinds(both: Both) -> Iterator[tuple[str, Truth, dict[str, Numbers]]]:
 
 def _is_repeating_into_silence(both: Both, end: Side, peer: Side) -> tuple[Truth, Truth, dict[str, Numbers]]:
     """Whether an end sends again and again what nobody acknowledges; whether only large segments get lost."""
-    has_numbers = ((end.bits & peer.bits & step.HAS_ACKED) > 0) & ((end.bits & step.HAS_NXT) > 0)
-    waiting = (end.nxt - peer.acked) & step.M
-    is_waiting = (waiting > 0) & (waiting < step.HALFWAY)
-    is_silence = (end.retransmissions >= 3) & has_numbers & is_waiting & (end.state != step.S_CLOSED)
+    has_numbers = ((end.bits & peer.bits & layout.HAS_ACKED) > 0) & ((end.bits & layout.HAS_NXT) > 0)
+    waiting = (end.nxt - peer.acked) & layout.M
+    is_waiting = (waiting > 0) & (waiting < layout.HALFWAY)
+    is_silence = (end.retransmissions >= 3) & has_numbers & is_waiting & (end.state != layout.S_CLOSED)
     mss = peer.window_mss >> 16 & 0x7FFF
     is_large = (waiting >= mss + (mss == 0) * 1220) & ((both.too_big > 0) | (peer.duplicate_acks > 0))
     return is_silence, is_large, {"repeats": end.retransmissions, "waiting": waiting, "too_big": both.too_big}
@@ -175,7 +175,7 @@ def _collect_rows(ledger: Ledger, places: Sequence[int], cases: Cases) -> None:
     clients: dict[tuple[str, bytes], set[bytes]] = {}
     for serial in range(len(ledger)):
         f, q, key = ledger.flows[serial], ledger.quads[serial], ledger.keys[serial]
-        extra = ledger.extras[f[step.EXTRA]]
+        extra = ledger.extras[f[layout.EXTRA]]
         client, _ = client_end(f, key)
         half = (len(key) - 4) // 2
         addresses, ports = (key[:half], key[half:-4]), (key[-4:-2], key[-2:])
@@ -197,18 +197,18 @@ def _collect_rows(ledger: Ledger, places: Sequence[int], cases: Cases) -> None:
 def _both_of_row(ledger: Ledger, f: list[int], q: list[int], extra: list[int], client: int) -> Both:
     sides = [
         Side(
-            *(f[end * step.HALF_WORDS + word] for word in HALF_FIELDS),
-            *(extra[end * step.EXTRA_HALF + word] for word in EXTRA_FIELDS),
+            *(f[end * layout.HALF_WORDS + word] for word in HALF_FIELDS),
+            *(extra[end * layout.EXTRA_HALF + word] for word in EXTRA_FIELDS),
         )
         for end in (client, 1 - client)
     ]
     return Both(
         sides[0],
         sides[1],
-        f[step.SHARED] & step.SELF != 0,
-        ledger.last_ns - max(q[step.LAST_NS], q[step.LAST_NS + 1]),
-        extra[step.FILLED_HOLES] + extra[step.FILLED_HOLES + 1],
-        extra[step.ICMP_TOO_BIG_SEEN],
+        f[layout.SHARED] & layout.SELF != 0,
+        ledger.last_ns - max(q[layout.LAST_NS], q[layout.LAST_NS + 1]),
+        extra[layout.FILLED_HOLES] + extra[layout.EXTRA_HALF + layout.FILLED_HOLES],
+        extra[layout.ICMP_TOO_BIG_SEEN],
     )
 
 
@@ -260,20 +260,20 @@ def _both_of_block(ledger: Ledger, begin: int) -> Both:
     rows = ledger.flows[begin : begin + _BLOCK_ROWS]
     quads = ledger.quads[begin : begin + _BLOCK_ROWS]
     keys = ledger.packed_keys[begin : begin + _BLOCK_ROWS]  # type: ignore[attr-defined]
-    extras = ledger.extras[rows[:, step.EXTRA]]
+    extras = ledger.extras[rows[:, layout.EXTRA]]
     is_high = clients_are_high(rows, keys)
     sides = []
     for high in (is_high, ~is_high):
-        words = [numpy.where(high, rows[:, step.HALF_WORDS + word], rows[:, word]) for word in HALF_FIELDS]
-        words += [numpy.where(high, extras[:, step.EXTRA_HALF + word], extras[:, word]) for word in EXTRA_FIELDS]
+        words = [numpy.where(high, rows[:, layout.HALF_WORDS + word], rows[:, word]) for word in HALF_FIELDS]
+        words += [numpy.where(high, extras[:, layout.EXTRA_HALF + word], extras[:, word]) for word in EXTRA_FIELDS]
         sides.append(Side(*(word.astype(numpy.int64) for word in words)))
     return Both(
         sides[0],
         sides[1],
-        (rows[:, step.SHARED] & step.SELF) != 0,
-        ledger.last_ns - numpy.maximum(quads[:, step.LAST_NS], quads[:, step.LAST_NS + 1]),
-        extras[:, step.FILLED_HOLES] + extras[:, step.FILLED_HOLES + 1],
-        extras[:, step.ICMP_TOO_BIG_SEEN],
+        (rows[:, layout.SHARED] & layout.SELF) != 0,
+        ledger.last_ns - numpy.maximum(quads[:, layout.LAST_NS], quads[:, layout.LAST_NS + 1]),
+        extras[:, layout.FILLED_HOLES] + extras[:, layout.EXTRA_HALF + layout.FILLED_HOLES],
+        extras[:, layout.ICMP_TOO_BIG_SEEN],
     )
 
 
@@ -292,7 +292,7 @@ class _Ends:
         serial = int(self._firsts[server])
         key = self._keys[serial].tolist()
         start, port = (0, key[8] >> 16) if self._is_high[serial] else (4, key[8] & 0xFFFF)
-        size = 4 if self._flows[serial, step.SHARED] & step.IS_IPV6 else 1
+        size = 4 if self._flows[serial, layout.SHARED] & layout.IS_IPV6 else 1
         octets = b"".join(word.to_bytes(4) for word in key[start : start + size])
         return octets + int(port).to_bytes(2)
 
@@ -302,7 +302,7 @@ class _Ends:
 
         keys = self._keys
         words = [numpy.where(is_high, keys[:, 4 + word], keys[:, word]).astype(numpy.int64) for word in range(4)]
-        is_ipv6 = (self._flows[:, step.SHARED] & step.IS_IPV6) != 0
+        is_ipv6 = (self._flows[:, layout.SHARED] & layout.IS_IPV6) != 0
         names = words[0] << 17 | is_ipv6
         if with_port:
             names |= numpy.where(is_high, keys[:, 8] & 0xFFFF, keys[:, 8] >> 16).astype(numpy.int64) << 1

@@ -5,7 +5,8 @@ There is no second state machine here: :func:`build` compiles the very functions
 chunk of :mod:`tcpscope.packets.loop`. That is resumable: it stops when a table is full, the engine makes room and it
 goes on.
 
-A flow costs 156 + 48 + 36 bytes and 8 of the hash table. The compiled code is kept on disk by :mod:`tcpscope.native`.
+A flow costs 140 + 48 + 36 bytes in one row, and 6 to 12 of the hash table. The compiled code is kept on disk by
+:mod:`tcpscope.native`.
 """
 
 from __future__ import annotations
@@ -18,32 +19,49 @@ from tcpscope.capture import hop_compiled as reader
 from tcpscope.capture.packets import Chunk
 from tcpscope.machine import compiled as machine
 from tcpscope.model.record import TYPE_CHECKING
-from tcpscope.packets import headers, loop, step
+from tcpscope.packets import (
+    bounds,
+    counting,
+    exchange,
+    handshake,
+    headers,
+    layout,
+    loop,
+    moves,
+    resets,
+    routine,
+    step,
+)
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP
 from tcpscope.packets.ledger import Ledger
 from tcpscope.packets.loop import (
     COUNTERS,
+    EXTRAS,
+    F_AT,
     FLOWS,
     HELD,
+    KEY_AT,
     KEY_WORDS,
     MENTIONED,
     MENTIONED_IPV6,
     MENTIONED_PREVIOUS,
-    ROOM_ROWS,
+    MOST_EXTRAS,
+    MOST_FLOWS,
+    MOST_ROWS,
+    ROW_WORDS,
     SKIPPED,
     rehash,
     run,
 )
-from tcpscope.packets.step import EXTRA_WORDS, FLOW_QUADS, FLOW_WORDS
 from tcpscope.wire import link, view
 from tcpscope.wire.fragments import Reassembler
 
 if TYPE_CHECKING:
-    from tcpscope.native import Thing, bytes_at, int_rows_at, ints_at, long_rows_at, longs_at, word_rows_at
+    from tcpscope.native import Thing
+    from tcpscope.packets.loop import ints_at, longs_at, octets_at
 
 #: From here on a table full of unanswered SYNs is emptied instead of doubled.
 FOLD_FLOWS = 1 << 19
-TABLE_BYTES = len(machine.AFTER)
 _FIRST_FLOWS, _FIRST_EXTRAS, _FIRST_ROWS = 4096, 1024, 16384
 
 
@@ -56,16 +74,14 @@ class CompiledEngine:
         np = extras.require("numpy", "the compiled engine")
         self._np = np
         entries = native.load(UNIT)
-        self._run, self._enter_rehash = entries["run"], entries["rehash"]
-        self._flows = np.zeros((_FIRST_FLOWS, step.FLOW_WORDS), np.int32)
-        self._quads = np.zeros((_FIRST_FLOWS, step.FLOW_QUADS), np.int64)
-        self._keys = np.zeros((_FIRST_FLOWS, KEY_WORDS), np.uint32)
-        self._extras = np.zeros((_FIRST_EXTRAS, step.EXTRA_WORDS), np.int32)
-        self._log = np.zeros(_FIRST_ROWS * step.LOG_WORDS, np.int64)
+        self._run, self._rehash = entries["run"], entries["rehash"]
+        self._rows = np.zeros(_FIRST_FLOWS * ROW_WORDS, np.int32)
+        self._extras = np.zeros(_FIRST_EXTRAS * layout.EXTRA_WORDS, np.int32)
+        self._log = np.zeros(_FIRST_ROWS * layout.LOG_WORDS, np.int64)
         self._slots = np.zeros(_FIRST_FLOWS * 2, np.int32)
         self._m = np.zeros(COUNTERS, np.int64)
-        self._m[step.EXTRAS] = 1
-        self._table = bytearray(machine.AFTER)
+        self._m[EXTRAS] = self._log[layout.LOG_NEXT] = 1
+        self._set_limits()
         self._fragments = Reassembler()
         self.ledger = CompiledLedger()
 
@@ -88,10 +104,9 @@ class CompiledEngine:
         at, count = 0, len(columns[0])
         while at < count:
             at = self._run(
-                address_of(chunk.data), len(chunk.data), *map(address_of, columns), count, at, chunk.first_packet,
-                address_of(self._flows), address_of(self._quads), address_of(self._keys), len(self._flows),
-                address_of(self._extras), len(self._extras), address_of(self._log), len(self._log),
-                address_of(self._slots), len(self._slots), address_of(self._m), address_of(self._table),
+                address_of(chunk.data), *map(address_of, columns), count, at, chunk.first_packet,
+                *map(address_of, (self._rows, self._extras, self._log, self._slots)), len(self._slots),
+                address_of(self._m),
             )  # fmt: skip
             if self._m[HELD]:
                 self._m[HELD] = 0
@@ -115,28 +130,28 @@ class CompiledEngine:
         columns = (self._np.array(word, self._np.int64) for word in words)
         self._run_on(Chunk(bytearray(whole.data), 0, number, *columns))
 
-    def _make_room(self) -> None:
-        """Enlarge by half what is nearly full. Why resize in place: the kernel moves pages, nothing is held twice."""
+    def _set_limits(self) -> None:
+        """Tell the loop when a table is so full that one more packet may not fit."""
         m = self._m
-        if m[FLOWS] + 2 >= len(self._flows) >= FOLD_FLOWS:
-            self._fold()
-        if m[FLOWS] + 2 >= len(self._flows):
-            rows = len(self._flows) * 3 // 2
-            for table in (self._flows, self._quads, self._keys):
-                table.resize((rows, table.shape[1]), refcheck=False)
-            self._slots = self._np.zeros(1 << (2 * rows - 1).bit_length(), self._np.int32)
-            self._rehash(int(m[FLOWS]))
-        if m[step.EXTRAS] + 2 >= len(self._extras):
-            self._extras.resize((len(self._extras) * 2, step.EXTRA_WORDS), refcheck=False)
-        if (m[step.ROWS] + 2 * ROOM_ROWS) * step.LOG_WORDS >= len(self._log):
-            self._log.resize(len(self._log) // step.LOG_WORDS * 3 // 2 * step.LOG_WORDS, refcheck=False)
+        m[MOST_FLOWS] = len(self._rows) // ROW_WORDS - 2
+        m[MOST_EXTRAS] = len(self._extras) // layout.EXTRA_WORDS - 2
+        m[MOST_ROWS] = len(self._log) // layout.LOG_WORDS - layout.ROOM_ROWS
 
-    def _rehash(self, count: int) -> None:
-        address_of = native.address_of
-        self._enter_rehash(
-            address_of(self._flows), address_of(self._keys), len(self._flows), address_of(self._slots),
-            len(self._slots), count,
-        )  # fmt: skip
+    def _make_room(self) -> None:
+        """Enlarge by half what is full. Why resize in place: the kernel moves pages, nothing is held twice."""
+        m = self._m
+        if m[FLOWS] > m[MOST_FLOWS] >= FOLD_FLOWS - 2:
+            self._fold()
+        if m[FLOWS] > m[MOST_FLOWS]:
+            rows = len(self._rows) // ROW_WORDS * 3 // 2
+            self._rows.resize(rows * ROW_WORDS, refcheck=False)
+            self._slots = self._np.zeros(1 << (rows * 3 // 2).bit_length(), self._np.int32)
+            self._fill_slots()
+        if m[EXTRAS] > m[MOST_EXTRAS]:
+            self._extras.resize(len(self._extras) // layout.EXTRA_WORDS * 3 // 2 * layout.EXTRA_WORDS, refcheck=False)
+        if self._log[layout.LOG_NEXT] > m[MOST_ROWS]:
+            self._log.resize(len(self._log) // layout.LOG_WORDS * 3 // 2 * layout.LOG_WORDS, refcheck=False)
+        self._set_limits()
 
     def _fold(self) -> None:
         """Turn old unanswered SYNs into counts per server when they are most of what is held: a flood.
@@ -145,41 +160,44 @@ class CompiledEngine:
         """
         np, m = self._np, self._m
         count = int(m[FLOWS])
-        flows, log = self._flows[:count], self._log[: int(m[step.ROWS]) * step.LOG_WORDS].reshape(-1, step.LOG_WORDS)
-        low, high = flows[:, step.STATE], flows[:, step.HALF_WORDS + step.STATE]
-        sent_low, sent_high = flows[:, step.PACKETS], flows[:, step.HALF_WORDS + step.PACKETS]
-        silent = ((low == step.S_SYN_SENT) & (sent_high == 0)) | ((high == step.S_SYN_SENT) & (sent_low == 0))
+        rows = self._rows.reshape(-1, ROW_WORDS)[:count]
+        flows, _, keys = _split(rows)
+        log = self._log[: int(self._log[layout.LOG_NEXT]) * layout.LOG_WORDS].reshape(-1, layout.LOG_WORDS)
+        silent = is_unanswered(flows)
         silent[count - count // 4 :] = False
         if silent.sum() * 2 < count:
             return
-        self._count_folded(silent)
+        self._count_folded(flows[silent], keys[silent])
         keep = ~silent
         serial_of = np.cumsum(keep) - 1
-        kept_rows = keep[log[:, step.LOG_WHAT] >> 20]
-        row_of = np.cumsum(kept_rows)
+        serials = log[:, layout.LOG_WHAT] >> 20
+        kept_rows = keep[serials]
+        kept_rows[0] = True
+        row_of = np.cumsum(kept_rows) - 1
+        log[1:, layout.LOG_WHAT] += (serial_of[serials[1:]] - serials[1:]) << 20
         log = log[kept_rows]
-        log[:, step.LOG_WHAT] += (serial_of[log[:, step.LOG_WHAT] >> 20] - (log[:, step.LOG_WHAT] >> 20)) << 20
         kept = int(keep.sum())
-        for table in (self._flows, self._quads, self._keys):
-            table[:kept] = table[:count][keep]
-        words = [step.SYN_ROW]
-        for half in (0, step.HALF_WORDS):
-            words += [half + step.PENDING_1, half + step.PENDING_2]
+        rows[:kept] = rows[keep]
+        words = [layout.SYN_ROW]
+        for half in (0, layout.HALF_WORDS):
+            words += [half + layout.PENDING_1, half + layout.PENDING_2]
         for word in words:
-            column = self._flows[:kept, word]
-            column[:] = np.where(column > 0, row_of[np.maximum(column - 1, 0)], 0)
+            flows[:kept, word] = row_of[flows[:kept, word]]
         self._log[: log.size] = log.ravel()
-        m[FLOWS], m[step.ROWS] = kept, len(log)
+        self._log[layout.LOG_NEXT], m[FLOWS] = len(log), kept
         self._slots[:] = 0
-        self._rehash(kept)
+        self._fill_slots()
 
-    def _count_folded(self, silent: Thing) -> None:
+    def _fill_slots(self) -> None:
+        address_of = native.address_of
+        self._rehash(address_of(self._rows), address_of(self._slots), len(self._slots), int(self._m[FLOWS]))
+
+    def _count_folded(self, flows: Thing, keys: Thing) -> None:
         np = self._np
-        flows, keys = self._flows[: len(silent)][silent], self._keys[: len(silent)][silent]
-        server = np.where(flows[:, step.STATE] == step.S_SYN_SENT, 4, 0)  # the silent end's first word
+        server = np.where(flows[:, layout.STATE] == layout.S_SYN_SENT, 4, 0)  # the silent end's first word
         columns = [keys[np.arange(len(keys)), server + word] for word in range(4)]
         columns.append(np.where(server == 4, keys[:, 8] & 0xFFFF, keys[:, 8] >> 16))
-        columns.append((flows[:, step.SHARED] & step.IS_IPV6).astype(np.uint32))
+        columns.append((flows[:, layout.SHARED] & layout.IS_IPV6).astype(np.uint32))
         servers, counts = np.unique(np.stack(columns, 1), axis=0, return_counts=True)
         for words, number in zip(servers, counts.tolist(), strict=True):
             name = words[: 4 if words[5] else 1].astype(">u4").tobytes() + int(words[4]).to_bytes(2)
@@ -188,21 +206,31 @@ class CompiledEngine:
     def finish(self) -> CompiledLedger:
         """Return the ledger: views of what is filled."""
         m, ledger = self._m, self.ledger
-        ledger.flows = self._flows[: m[FLOWS]]
-        ledger.quads = self._quads[: m[FLOWS]]
-        ledger.packed_keys = self._keys[: m[FLOWS]]
-        ledger.extras = self._extras[: m[step.EXTRAS]]
-        ledger.log = self._log[: m[step.ROWS] * step.LOG_WORDS]
+        ledger.flows, ledger.quads, ledger.packed_keys = _split(self._rows.reshape(-1, ROW_WORDS)[: m[FLOWS]])
+        ledger.extras = self._extras.reshape(-1, layout.EXTRA_WORDS)[: m[EXTRAS]]
+        ledger.log = self._log[: self._log[layout.LOG_NEXT] * layout.LOG_WORDS]
         ledger.note_fragmented(self._fragments.first)
         row = int(m[MENTIONED])
         while row:
-            words = self._extras[row]
-            ledger.mentioned.add(key_bytes(words[:KEY_WORDS], bool(words[MENTIONED_IPV6])))
+            words = ledger.extras[row]
+            ledger.mentioned.add(key_bytes(words[:KEY_WORDS].view("u4"), bool(words[MENTIONED_IPV6])))
             row = int(words[MENTIONED_PREVIOUS])
         for what in (NOT_TCP, FRAGMENT, CUT):
             if m[SKIPPED + what]:
                 ledger.skipped[what] = int(m[SKIPPED + what])
         return ledger
+
+
+def _split(rows: Thing) -> tuple[Thing, Thing, Thing]:
+    """Return flows, their 64-bit words and their keys as views of rows."""
+    return rows[:, F_AT:KEY_AT], rows.view("i8")[:, : layout.FLOW_QUADS], rows.view("u4")[:, KEY_AT:]
+
+
+def is_unanswered(flows: Thing) -> Thing:
+    """Say for each flow whether it is SYNs of one end and silence of the other."""
+    low, high = flows[:, layout.STATE], flows[:, layout.HALF_WORDS + layout.STATE]
+    sent_low, sent_high = flows[:, layout.PACKETS], flows[:, layout.HALF_WORDS + layout.PACKETS]
+    return ((low == layout.S_SYN_SENT) & (sent_high == 0)) | ((high == layout.S_SYN_SENT) & (sent_low == 0))
 
 
 class CompiledLedger(Ledger):
@@ -215,19 +243,19 @@ class CompiledLedger(Ledger):
 
     def key_of(self, serial: int) -> bytes:
         """Return addresses and ports, the lower end first."""
-        return key_bytes(self.packed_keys[serial], bool(self.flows[serial][step.SHARED] & step.IS_IPV6))
+        return key_bytes(self.packed_keys[serial], bool(self.flows[serial][layout.SHARED] & layout.IS_IPV6))
 
     def _plain(self, words: Thing) -> list[int]:
         return words.tolist()  # type: ignore[no-any-return]
 
     def _places_of(self, serial: int) -> list[int]:
         if self._by_serial is None:
-            serials = self.log[:: step.LOG_WORDS] >> 20
+            serials = self.log[layout.LOG_WORDS :: layout.LOG_WORDS] >> 20
             order = serials.argsort(kind="stable")
             self._by_serial = order, serials[order]
         order, serials = self._by_serial
         low, high = serials.searchsorted(serial), serials.searchsorted(serial, "right")
-        return (order[low:high] * step.LOG_WORDS).tolist()  # type: ignore[no-any-return]
+        return ((order[low:high] + 1) * layout.LOG_WORDS).tolist()  # type: ignore[no-any-return]
 
 
 def key_bytes(words: Thing, is_ipv6: bool) -> bytes:
@@ -237,36 +265,31 @@ def key_bytes(words: Thing, is_ipv6: bool) -> bytes:
 
 
 def _enter_run(
-    data: int, length: int, offset: int, captured: int, original: int, times: int, link: int, count: int, at: int,
-    first_packet: int, flows: int, quads: int, keys: int, most_flows: int, troubles: int, most_troubles: int, log: int,
-    log_words: int, slots: int, most_slots: int, m: int, table: int,
+    data: int, offset: int, captured: int, original: int, times: int, link: int, count: int, at: int,
+    first_packet: int, rows: int, troubles: int, log: int, slots: int, most_slots: int, m: int,
 ) -> int:  # fmt: skip
-    """What :func:`tcpscope.packets.loop.run` takes, as addresses and lengths."""
+    """What :func:`tcpscope.packets.loop.run` takes, as addresses."""
     return run(
-        bytes_at(data, length), longs_at(offset, count), longs_at(captured, count), longs_at(original, count),
-        longs_at(times, count), longs_at(link, count), at, first_packet, int_rows_at(flows, most_flows, FLOW_WORDS),
-        long_rows_at(quads, most_flows, FLOW_QUADS), word_rows_at(keys, most_flows, KEY_WORDS),
-        int_rows_at(troubles, most_troubles, EXTRA_WORDS), longs_at(log, log_words), ints_at(slots, most_slots),
-        longs_at(m, COUNTERS), bytes_at(table, TABLE_BYTES),
+        octets_at(data), longs_at(offset), longs_at(captured), longs_at(original), longs_at(times), longs_at(link),
+        count, at, first_packet, ints_at(rows), ints_at(troubles), longs_at(log), ints_at(slots), most_slots - 1,
+        longs_at(m),
     )  # fmt: skip
 
 
-def _enter_rehash(flows: int, keys: int, most_flows: int, slots: int, most_slots: int, count: int) -> int:
-    f, k = int_rows_at(flows, most_flows, FLOW_WORDS), word_rows_at(keys, most_flows, KEY_WORDS)
-    rehash(f, k, ints_at(slots, most_slots), count)
+def _enter_rehash(rows: int, slots: int, most_slots: int, count: int) -> int:
+    rehash(ints_at(rows), ints_at(slots), most_slots - 1, count)
     return 0
 
 
 def build(numba: Thing) -> dict[str, Thing]:
     """Return the entries of the engine, ready to be compiled."""
-    names: dict[str, Thing] = {"range": range, "len": len, "min": min, "__name__": __name__, **native.arrays(numba)}
-    for module in (machine, step, headers, loop):
+    names: dict[str, Thing] = {"range": range, "__name__": __name__, "AFTER": _table()}
+    for module in (machine, layout, counting, routine, headers, loop):
         names.update({name: value for name, value in vars(module).items() if isinstance(value, int)})
-    names["TABLE_BYTES"] = TABLE_BYTES
     for function in (*view.PARTS, *headers.PARTS, *machine.PARTS, *step.PARTS, *loop.PARTS, _enter_run, _enter_rehash):
         twin = FunctionType(function.__code__, names, function.__name__)
         names[function.__name__] = _with_one_signature(native.jit(twin, numba), numba)
-    names |= _loads(numba)
+    names |= _primitives(numba)
     return {"run": names["_enter_run"], "rehash": names["_enter_rehash"]}
 
 
@@ -283,50 +306,76 @@ def _with_one_signature(dispatcher: Thing, numba: Thing) -> Thing:
     return dispatcher
 
 
-def _loads(numba: Thing) -> dict[str, Thing]:
-    """One load and a byte swap in place of the sums of :func:`~tcpscope.wire.view.be16` and ``be32``."""
+def _table() -> Thing:
+    import numpy
+
+    return numpy.frombuffer(machine.AFTER, numpy.uint8)
+
+
+def _primitives(numba: Thing) -> dict[str, Thing]:
+    """Return what compiled code does in place of some functions.
+
+    Rows and buffers are bare pointers: no bounds, no strides, one word to pass on. ``be16`` and ``be32`` of
+    :mod:`tcpscope.wire.view` are one load and a byte swap instead of sums.
+    """
     from llvmlite import ir
 
-    def make(bits: int) -> Thing:
-        @numba.extending.intrinsic  # type: ignore[untyped-decorator]
-        def load(typing_context: Thing, data: Thing, at: Thing) -> Thing:
-            def generate(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
-                array = context.make_array(signature.args[0])(context, builder, arguments[0])
-                place = builder.gep(array.data, [arguments[1]])
-                number = builder.load(builder.bitcast(place, ir.IntType(bits).as_pointer()), align=1)
-                if sys.byteorder == "little":
-                    number = builder.bswap(number)
-                return builder.zext(number, ir.IntType(64))
+    types, intrinsic = numba.types, numba.extending.intrinsic
+    octets, ints, longs = (types.CPointer(kind) for kind in (types.uint8, types.int32, types.int64))
 
-            return numba.types.int64(data, numba.types.int64), generate
-
-        return load
-
-    @numba.extending.intrinsic  # type: ignore[untyped-decorator]
-    def apart(typing_context: Thing) -> Thing:
+    def load(bits: int) -> Thing:
         def generate(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
-            builder.function.attributes.add("noinline")
-            return ir.Constant(ir.IntType(64), 0)
+            place = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), ir.IntType(bits).as_pointer())
+            number = builder.load(place, align=1)
+            if sys.byteorder == "little":
+                number = builder.bswap(number)
+            return builder.zext(number, ir.IntType(64))
 
-        return numba.types.int64(), generate
+        def typing(context: Thing, data: Thing, at: Thing) -> Thing:
+            return types.int64(octets, types.int64), generate
 
-    loads = {"load_16": make(16), "load_32": make(32)}
+        return intrinsic(typing)
 
-    def be16(data: Thing, at: int) -> int:
-        return load_16(data, at)  # type: ignore[name-defined, no-any-return]  # noqa: F821
+    def pointer(kind: Thing) -> Thing:
+        def generate(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
+            return builder.inttoptr(arguments[0], context.get_data_type(kind))
 
-    def be32(data: Thing, at: int) -> int:
-        return load_32(data, at)  # type: ignore[name-defined, no-any-return]  # noqa: F821
+        def typing(context: Thing, address: Thing) -> Thing:
+            return kind(types.int64), generate
+
+        return intrinsic(typing)
+
+    def generate_part(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
+        return builder.gep(arguments[0], [arguments[1]])
+
+    def part(context: Thing, array: Thing, at: Thing) -> Thing:
+        return array(array, types.int64), generate_part
+
+    def generate_quads(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
+        return builder.bitcast(arguments[0], context.get_data_type(longs))
+
+    def as_quads(context: Thing, words: Thing) -> Thing:
+        return longs(words), generate_quads
+
+    def generate_apart(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
+        builder.function.attributes.add("noinline")
+        return ir.Constant(ir.IntType(64), 0)
+
+    def apart(context: Thing) -> Thing:
+        return types.int64(), generate_apart
 
     return {
-        function.__name__: native.jit(FunctionType(function.__code__, loads, function.__name__), numba)
-        for function in (be16, be32)
-    } | {"apart": apart}
+        "be16": load(16), "be32": load(32), "octets_at": pointer(octets), "ints_at": pointer(ints),
+        "longs_at": pointer(longs), "part": intrinsic(part), "as_quads": intrinsic(as_quads),
+        "apart": intrinsic(apart),
+    }  # fmt: skip
 
 
-UNIT = native.Unit(
-    "tracker", (view, headers, machine, step, loop, sys.modules[__name__]), {"run": 22, "rehash": 6}, build
-)
+_TEXTS = (
+    view, headers, machine, layout, moves, bounds, exchange, handshake, resets, counting, routine, step, loop,
+    sys.modules[__name__],
+)  # fmt: skip
+UNIT = native.Unit("tracker", _TEXTS, {"run": 15, "rehash": 4}, build)
 
 
 def prepare() -> None:

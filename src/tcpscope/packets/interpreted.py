@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from struct import Struct
 
-from tcpscope.machine.compiled import AFTER
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.state import State
-from tcpscope.packets import step
+from tcpscope.packets import layout, step
+from tcpscope.packets.counting import needs_extra
+from tcpscope.packets.handshake import answers_pending_syn, inherit, opens_another
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP, SEGMENT, read_frame, read_syn_options
 from tcpscope.packets.ledger import Ledger, canonical
+from tcpscope.packets.routine import is_routine
 from tcpscope.wire import link
 from tcpscope.wire.fragments import Reassembler
 
@@ -22,17 +24,11 @@ if TYPE_CHECKING:
 
     from tcpscope.capture import Chunk
 
-_GROW = 4096
 #: Ethernet, IPv4 without options, TCP: ethertype and IHL, total length, fragment, protocol; seq to window.
 _USUAL = Struct(">12x3sxH2xHxB14xIIBBH")
 _USUAL_START = b"\x08\x00\x45"
 _TCP = Struct(">4xIIBBH")
-_M = step.M
-_NUMBERS = step.HAS_NXT | step.HAS_RCV | step.HAS_ACKED
-_TROUBLE = step.HAS_FIN | step.HAS_OOO
-_PEER = _NUMBERS | _TROUBLE
-_SENT_TEXT = _NUMBERS | 1 << (step.LETTERS_SHIFT + step.L_DATA)
-_SENT_ACK = _NUMBERS | 1 << (step.LETTERS_SHIFT + step.L_ACK)
+_GROW = bytes(8 * layout.LOG_WORDS * 4096)
 
 
 class InterpretedEngine:
@@ -45,18 +41,19 @@ class InterpretedEngine:
         self.ledger = Ledger()
         self._only = only
         self._known: dict[bytes, tuple[int, int]] = {}  # addresses and ports in packet order -> flow, end
-        self._counters = [0, 1]
+        self._segment = [0] * layout.SEG_WORDS
         self._fragments = Reassembler()
 
     def take(self, chunk: Chunk) -> None:
         """Take in every packet of a chunk."""
         data = bytes(chunk.data)
         ledger, known, flows, quads = self.ledger, self._known, self.ledger.flows, self.ledger.quads
-        unpack, usual_start = _USUAL.unpack_from, _USUAL_START
-        number = chunk.first_packet
+        unpack, usual_start, take_in_routine = _USUAL.unpack_from, _USUAL_START, is_routine
+        number = chunk.first_packet - 1
         for start, captured, original, t, link_type in zip(
             chunk.offset, chunk.captured_len, chunk.original_len, chunk.t_ns, chunk.link_type, strict=True
         ):
+            number += 1
             if link_type == 1 and captured >= 54:
                 shape, total, fragment, protocol, seq, ack, offset, flags, wnd = unpack(data, start)
                 if shape == usual_start and protocol == 6 and not fragment & 0x3FFF and total:
@@ -65,15 +62,12 @@ class InterpretedEngine:
                     found = known.get(key)
                     if found is not None and flags & 0xD7 == 0x10 and text >= 0:
                         serial, end = found
-                        if _is_routine(flows[serial], quads[serial], end, t, seq, ack, flags, wnd, text):
-                            number += 1
+                        if take_in_routine(flows[serial], quads[serial], end, t, seq, ack, flags, wnd, text):
                             continue
                     options = read_syn_options(data, start + 34, start + captured) if flags & 2 else 0
                     self._see(key, number, t, seq, ack, flags, wnd, text if text > 0 else 0, options)
-                    number += 1
                     continue
             self._see_unusual(data, start, captured, original, link_type, number, t)
-            number += 1
         ledger.packets += len(chunk.offset)
         if len(chunk.offset):
             ledger.widen(min(chunk.t_ns), max(chunk.t_ns))
@@ -111,91 +105,83 @@ class InterpretedEngine:
             self.ledger.mentioned.add(canonical(key))
             return
         serial, end = found
-        self._reserve(serial)
+        self._make_room()
+        g = self._segment
+        g[layout.SEG_NUMBER], g[layout.SEG_NS], g[layout.SEG_SERIAL] = number, t, serial
         f = self.ledger.flows[serial]
-        extra = self.ledger.extras[f[step.EXTRA]]
-        step.see_icmp(f, extra, self.ledger.log, self._counters, AFTER, serial, end, number, t, kind)
+        step.see_icmp(f, self._reserve(f), self.ledger.log, g, end, kind)
 
     def _see(
         self, key: bytes, number: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int, options: int
     ) -> None:
-        ledger = self.ledger
+        ledger, g = self.ledger, self._segment
         found = self._known.get(key)
-        wscale, mss = (options & 0xFF) - 1, options >> 8
+        g[:] = number, t, seq, ack, flags, wnd, text, (options & 0xFF) - 1, options >> 8, 0
+        self._make_room()
         if found is None:
             if self._only is not None and canonical(key) not in self._only:
                 return
-            found = self._open(key, number, t, -1, flags, ack)
+            found = self._open(key, -1)
         else:
             f = ledger.flows[found[0]]
-            extra = ledger.extras[f[step.EXTRA]]
-            if step.opens_another(f, ledger.quads[found[0]], extra, found[1], t, seq, ack, flags):
-                found = self._open(key, number, t, found[0], flags, ack)
+            if opens_another(f, ledger.quads[found[0]], ledger.extras[f[layout.EXTRA]], g, found[1]):
+                found = self._open(key, found[0])
         serial, end = found
+        g[layout.SEG_SERIAL] = serial
         f, q = ledger.flows[serial], ledger.quads[serial]
-        if not f[step.EXTRA] and step.needs_extra(f, q, end, seq, ack, flags, wnd, text):
-            self._reserve(serial)
-        if self._counters[0] * step.LOG_WORDS + 8 * step.LOG_WORDS > len(ledger.log):
-            ledger.log.frombytes(bytes(8 * step.LOG_WORDS * _GROW))
-        step.observe(
-            f, q, ledger.extras[f[step.EXTRA]], ledger.log, self._counters, AFTER, serial, end, number, t, seq, ack,
-            flags, wnd, text, wscale, mss,
-        )  # fmt: skip
+        if not f[layout.EXTRA] and needs_extra(f, q, g, end):
+            self._reserve(f)
+        step.observe(f, q, ledger.extras[f[layout.EXTRA]], ledger.log, g, end)
 
-    def _reserve(self, serial: int) -> None:
-        """Give a flow its row for trouble, and the log room."""
-        if self._counters[0] * step.LOG_WORDS + 8 * step.LOG_WORDS > len(self.ledger.log):
-            self.ledger.log.frombytes(bytes(8 * step.LOG_WORDS * _GROW))
-        f = self.ledger.flows[serial]
-        if not f[step.EXTRA]:
-            f[step.EXTRA] = len(self.ledger.extras)
-            self.ledger.extras.append([0] * step.EXTRA_WORDS)
+    def _make_room(self) -> None:
+        """Give the log room for what one packet may add."""
+        log = self.ledger.log
+        if (log[layout.LOG_NEXT] + layout.ROOM_ROWS) * layout.LOG_WORDS > len(log):
+            log.frombytes(_GROW)
 
-    def _open(self, key: bytes, number: int, t: int, previous: int, flags: int, ack: int) -> tuple[int, int]:
+    def _reserve(self, f: list[int]) -> list[int]:
+        """Give a flow its row for trouble, if it has none; return that."""
+        extras: list[list[int]] = self.ledger.extras
+        if not f[layout.EXTRA]:
+            f[layout.EXTRA] = len(extras)
+            extras.append([0] * layout.EXTRA_WORDS)
+        return extras[f[layout.EXTRA]]
+
+    def _open(self, key: bytes, previous: int) -> tuple[int, int]:
+        """Start a connection, perhaps as the next incarnation of ``previous``; return its serial and the sender."""
         ledger = self.ledger
         half = (len(key) - 4) // 2
         source, target = key[:half] + key[-4:-2], key[half:-4] + key[-2:]
         end = 0 if source <= target else 1
         serial = len(ledger.flows)
-        f, q = [0] * step.FLOW_WORDS, [0] * step.FLOW_QUADS
-        shared = (step.SELF if source == target else 0) | (step.IS_IPV6 if half == 16 else 0)
-        incarnation = 0
-        if previous >= 0:
-            incarnation = ledger.flows[previous][step.INCARNATION] + 1
-        step.start_flow(f, q, number, t, shared, incarnation)
+        f, q = [0] * layout.FLOW_WORDS, [0] * layout.FLOW_QUADS
+        shared = (layout.SELF if source == target else 0) | (layout.IS_IPV6 if half == 16 else 0)
+        incarnation = ledger.flows[previous][layout.INCARNATION] + 1 if previous >= 0 else 0
+        step.start_flow(f, q, self._segment, shared, incarnation)
         ledger.flows.append(f)
         ledger.quads.append(q)
-        ledger.keys.append(key if end == 0 else key[half:-4] + key[:half] + key[-2:] + key[-4:-2])
+        back = key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
+        ledger.keys.append(back if end else key)
         self._known[key] = (serial, end)
         if source != target:
-            self._known[key[half:-4] + key[:half] + key[-2:] + key[-4:-2]] = (serial, 1 - end)
-        if previous >= 0 and flags & step.SYN:
-            self._reincarnate(previous, serial, end, flags, ack)
+            self._known[back] = (serial, 1 - end)
+        if previous >= 0 and self._segment[layout.SEG_FLAGS] & layout.SYN:
+            self._reincarnate(previous, serial, end)
         return serial, end
 
-    def _reincarnate(self, previous: int, serial: int, end: int, flags: int, ack: int) -> None:
+    def _reincarnate(self, previous: int, serial: int, end: int) -> None:
         """Carry over what the last incarnation leaves: TIME-WAIT at the end that will answer, a SYN that waited."""
-        ledger = self.ledger
+        ledger, g = self.ledger, self._segment
         old, new = ledger.flows[previous], ledger.flows[serial]
-        syn_end = 1 - end if flags & step.ACK else end
-        answerer = step.HALF_WORDS - syn_end * step.HALF_WORDS
-        if old[answerer + step.STATE] == step.S_TIME_WAIT:
-            new[answerer + step.STATE] = step.S_TIME_WAIT
-            step.set_opened(new, answerer, step.REOPENED)
-        waits = step.PENDING_SYN_1 if syn_end else step.PENDING_SYN_0
-        x = ledger.extras[old[step.EXTRA]]
-        is_answer = flags & step.ACK and old[step.SHARED] & waits and not old[step.SHARED] & step.SELF
-        if not is_answer or (x[step.PENDING_SYN_SEQ] + 1 - ack) & step.M:
-            return
-        t = x[step.PENDING_SYN_HIGH] << 31 | x[step.PENDING_SYN_LOW]
-        number = x[step.PENDING_SYN_PACKET]
-        ledger.quads[serial][step.FIRST_NS] = t
-        new[step.FIRST_PACKET] = number
-        self._reserve(serial)
-        step.track(
-            new, ledger.quads[serial], ledger.extras[new[step.EXTRA]], ledger.log, self._counters, AFTER, serial,
-            syn_end, number, t, x[step.PENDING_SYN_SEQ], 0, step.SYN, 0, 0, x[step.PENDING_SYN_SCALE],
-        )  # fmt: skip
+        has_ack = g[layout.SEG_FLAGS] & layout.ACK
+        syn_end = 1 - end if has_ack else end
+        inherit(old, new, layout.HALF_WORDS - syn_end * layout.HALF_WORDS)
+        old_extra = ledger.extras[old[layout.EXTRA]]
+        if has_ack and answers_pending_syn(old, old_extra, g, syn_end * layout.HALF_WORDS):
+            waited = [0] * layout.SEG_WORDS
+            waited[layout.SEG_SERIAL] = serial
+            extra, q = self._reserve(new), ledger.quads[serial]
+            step.begin_with_pending_syn(new, q, extra, old_extra, ledger.log, waited, syn_end)
 
     def states_of(self, key: bytes) -> tuple[int, State, State] | None:
         """Return ``(serial, sender's state, receiver's state)`` for addresses and ports in packet order."""
@@ -204,60 +190,16 @@ class InterpretedEngine:
             return None
         serial, end = found
         f = self.ledger.flows[serial]
-        other = end if f[step.SHARED] & step.SELF else 1 - end
-        return serial, State(f[end * step.HALF_WORDS + step.STATE]), State(f[other * step.HALF_WORDS + step.STATE])
+        other = end if f[layout.SHARED] & layout.SELF else 1 - end
+        return (
+            serial,
+            State(f[end * layout.HALF_WORDS + layout.STATE]),
+            State(f[other * layout.HALF_WORDS + layout.STATE]),
+        )
 
     def finish(self) -> Ledger:
         """Return the ledger, cut to size."""
         ledger = self.ledger
         ledger.note_fragmented(self._fragments.first)
-        del ledger.log[self._counters[0] * step.LOG_WORDS :]
+        del ledger.log[ledger.log[layout.LOG_NEXT] * layout.LOG_WORDS :]
         return ledger
-
-
-def _is_routine(
-    f: list[int], q: list[int], end: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int
-) -> bool:
-    """Take in the segment nearly every segment is, and say whether it was one.
-
-    In order, both ends ESTABLISHED and proved to be, no hole, no FIN, a new ACK or new text, inside the window:
-    exactly what :func:`~tcpscope.packets.step.observe` would do with it, a test says so.
-    """
-    s, r = (17, 0) if end else (0, 17)
-    if f[s] != 1 or f[r] != 1 or f[s + 10] or f[r + 10] or f[34] & 4 or not wnd:
-        return False
-    bits, peer_bits = f[s + 1], f[r + 1]
-    wanted = _SENT_TEXT if text else _SENT_ACK
-    if bits & _TROUBLE or bits & wanted != wanted or peer_bits & _PEER != 14:
-        return False
-    news, end_seq = ack - f[s + 5], seq + text
-    if f[s + 3] != seq or f[r + 4] != seq or news < 0 or ack > f[r + 3] or ack > f[s + 4] or end_seq > _M:
-        return False
-    if not news and not text and f[s + 16] & 0xFFFF == wnd:
-        return False
-    if peer_bits & 16 and f[r + 6] <= end_seq:
-        return False
-    if bits & 64 and peer_bits & 64:
-        edge = ack + (wnd << (bits >> 12 & 15)) if bits & 512 and peer_bits & 512 else ack + wnd
-        if edge > _M:
-            return False
-        if not bits & 16 or 0 <= edge - f[s + 6] < 0x80000000:
-            f[s + 6] = edge
-            bits |= 16
-    if text:
-        if not bits & 256:
-            f[s + 14] = end_seq
-            f[s + 15] = (t - q[0]) // 1000 & 0x7FFFFFFF
-            bits |= 256
-        f[s + 3] = f[r + 4] = end_seq
-        q[3 + end] += text
-    if peer_bits & 256 and (ack - f[r + 14]) & _M < 0x80000000:
-        f[r + 1] = peer_bits & ~256
-        rtt_us = ((t - q[0]) // 1000 - f[r + 15]) & 0x7FFFFFFF
-        if not f[r + 13] or rtt_us < f[r + 13]:
-            f[r + 13] = rtt_us or 1
-    f[s + 1], f[s + 5] = bits, ack
-    f[s + 12] += 1
-    f[s + 16] = f[s + 16] & ~0xFFFF | wnd
-    q[1 + end] = t
-    return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 
 from tcpscope.model.record import TYPE_CHECKING
-from tcpscope.packets import step
+from tcpscope.packets import layout
 from tcpscope.packets.rows import RETRACTED, TransitionRow
 
 if TYPE_CHECKING:
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 class Ledger:
     """Everything an engine found in one capture.
 
-    ``flows``, ``quads`` and ``extras`` are rows as :mod:`tcpscope.packets.step` lays them out; ``keys`` addresses
-    and ports, the lower end first; ``log`` transitions, :data:`~tcpscope.packets.step.LOG_WORDS` integers each.
+    ``flows``, ``quads`` and ``extras`` are rows as :mod:`tcpscope.packets.layout` lays them out; ``keys`` addresses
+    and ports, the lower end first; ``log`` transitions, :data:`~tcpscope.packets.layout.LOG_WORDS` integers each, from
+    the second row on.
     """
 
     def __init__(self) -> None:
         self.flows: Any = []
         self.quads: Any = []
         self.keys: Any = []
-        self.extras: Any = [[0] * step.EXTRA_WORDS]
-        self.log: Any = array("q")
+        self.extras: Any = [[0] * layout.EXTRA_WORDS]
+        self.log: Any = array("q", [1, *[0] * (layout.LOG_WORDS - 1)])
         self.packets = 0
         self.skipped: dict[int, int] = {}
         self.mentioned: set[bytes] = set()  #: keys of flows that ICMP errors quote and nothing else showed before
@@ -62,8 +63,8 @@ class Ledger:
 
     def flow(self, serial: int) -> tuple[list[int], list[int], list[int], bytes]:
         """Return one connection's rows as lists: 32-bit words, 64-bit words, trouble, and its key."""
-        f = [word & step.M for word in self._plain(self.flows[serial])]
-        extra = [word & step.M for word in self._plain(self.extras[f[step.EXTRA]])]
+        f = [word & layout.M for word in self._plain(self.flows[serial])]
+        extra = [word & layout.M for word in self._plain(self.extras[f[layout.EXTRA]])]
         return f, list(self._plain(self.quads[serial])), extra, self.key_of(serial)
 
     def _plain(self, words: Any) -> Sequence[int]:  # noqa: ANN401 - a list, or in other ledgers an array
@@ -73,7 +74,7 @@ class Ledger:
 
     def rows(self) -> Iterator[TransitionRow]:
         """Yield all transitions that stand, in the order in which the engine found them."""
-        for at in range(0, len(self.log), step.LOG_WORDS):
+        for at in range(layout.LOG_WORDS, len(self.log), layout.LOG_WORDS):
             row = self._row(at)
             if row.basis != RETRACTED:
                 yield row
@@ -87,12 +88,12 @@ class Ledger:
         """Return where the log speaks of a connection. It is sorted through once, at the first question."""
         if self._rows_of is None:
             self._rows_of = {}
-            for at in range(0, len(self.log), step.LOG_WORDS):
+            for at in range(layout.LOG_WORDS, len(self.log), layout.LOG_WORDS):
                 self._rows_of.setdefault(self.log[at] >> 20, []).append(at)
         return self._rows_of.get(serial, [])
 
     def _row(self, at: int) -> TransitionRow:
-        what, packet, t_ns, earliest, latest = self._plain(self.log[at : at + step.LOG_WORDS])
+        what, packet, t_ns, earliest, latest = self._plain(self.log[at : at + layout.LOG_WORDS])
         return TransitionRow(
             what >> 20, packet, what >> 17 & 1, what >> 12 & 15, what & 0xFF, what >> 8 & 15, what >> 18 & 3,
             t_ns, earliest, latest,
@@ -110,11 +111,11 @@ def canonical(key: bytes) -> bytes:
 def in_order(ledger: Ledger) -> tuple[Sequence[int], Sequence[int]]:
     """Return the serials in order of the first packet, and for each serial its place in that order."""
     if isinstance(ledger.flows, list):
-        firsts = [f[step.FIRST_PACKET] for f in ledger.flows]
+        firsts = [f[layout.FIRST_PACKET] for f in ledger.flows]
         order = sorted(range(len(firsts)), key=firsts.__getitem__)
         places = [0] * len(order)
         for place, serial in enumerate(order):
             places[serial] = place
         return order, places
-    by_packet = ledger.flows[:, step.FIRST_PACKET].argsort(kind="stable")
+    by_packet = ledger.flows[:, layout.FIRST_PACKET].argsort(kind="stable")
     return by_packet, by_packet.argsort(kind="stable")

@@ -2,46 +2,46 @@
 
 Written in the subset of Python that numba compiles (integers, indexing, calls of each other and of the parts of
 :mod:`tcpscope.packets.step` and :mod:`tcpscope.packets.headers`); only :mod:`tcpscope.packets.compiled` runs it.
+
+Why one row holds all of a flow: a packet touches neighbouring cache lines. Why a slot of the hash table holds bits of
+the hash beside the number of the flow: rows of other flows are hardly ever looked at.
 """
 
 from __future__ import annotations
 
 from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.packets.counting import needs_extra
+from tcpscope.packets.handshake import answers_pending_syn, inherit, opens_another
 from tcpscope.packets.headers import FRAGMENT, be32, read_frame, read_syn_options
-from tcpscope.packets.step import (
+from tcpscope.packets.layout import (
     ACK,
     EXTRA,
-    EXTRAS,
-    FIRST_NS,
-    FIRST_PACKET,
+    EXTRA_WORDS,
+    FLOW_QUADS,
+    FLOW_WORDS,
     HALF_WORDS,
     INCARNATION,
     IS_IPV6,
-    LOG_WORDS,
-    PENDING_SYN_0,
-    PENDING_SYN_1,
-    PENDING_SYN_HIGH,
-    PENDING_SYN_LOW,
-    PENDING_SYN_PACKET,
-    PENDING_SYN_SCALE,
-    PENDING_SYN_SEQ,
-    REOPENED,
-    ROWS,
-    S_TIME_WAIT,
+    LOG_NEXT,
+    SEG_ACK,
+    SEG_FLAGS,
+    SEG_MSS,
+    SEG_NS,
+    SEG_NUMBER,
+    SEG_SCALE,
+    SEG_SEQ,
+    SEG_SERIAL,
+    SEG_TEXT,
+    SEG_WND,
+    SEG_WORDS,
     SELF,
     SHARED,
-    STATE,
     SYN,
     M,
-    is_routine,
-    needs_extra,
-    observe,
-    opens_another,
-    see_icmp,
-    set_opened,
-    start_flow,
-    track,
 )  # fmt: skip
+from tcpscope.packets.moves import apart
+from tcpscope.packets.routine import is_routine
+from tcpscope.packets.step import begin_with_pending_syn, observe, see_icmp, start_flow
 from tcpscope.wire.view import be16
 
 if TYPE_CHECKING:
@@ -49,43 +49,54 @@ if TYPE_CHECKING:
     from typing import Any
 
     Array = Any
+    # pointers of an address, which only compiled code has
+    octets_at: Callable[[int], Array]
+    ints_at: Callable[[int], Array]
+    longs_at: Callable[[int], Array]
 
 #: 32-bit words of a key: two addresses of four words each (IPv4 uses the first of each), both ports.
 KEY_WORDS = 9
-# ``m`` beyond what :mod:`tcpscope.packets.step` counts
-FLOWS = 2
-MENTIONED = 3  #: the last of the rows of ``troubles`` that hold the key of an unknown flow an ICMP error quoted
+#: A row: ``q``, then ``f``, then the key.
+F_AT = FLOW_QUADS * 2
+KEY_AT = F_AT + FLOW_WORDS
+ROW_WORDS = KEY_AT + KEY_WORDS
+# ``m``: flows and rows for trouble in use; how many of each, and rows of the log, there is room for
+FLOWS, EXTRAS, MOST_FLOWS, MOST_EXTRAS, MOST_ROWS = range(5)
+MENTIONED = 5  #: the last of the rows of ``troubles`` that hold the key of an unknown flow an ICMP error quoted
 MENTIONED_PREVIOUS, MENTIONED_IPV6 = 9, 10  #: words of such a row, after the key
-SKIPPED = 4  #: counts by what :func:`tcpscope.packets.headers.read_frame` found
-HELD = 11  #: 1: stopped at a fragment, which is not for this loop
-COUNTERS = 12
-#: Rows that one packet may add to the log, and then some.
-ROOM_ROWS = 16
+SKIPPED = 6  #: counts by what :func:`tcpscope.packets.headers.read_frame` found
+HELD = 13  #: 1: stopped at a fragment, which is not for this loop
+SEGMENT_AT = 14  #: the segment at hand, and one to spare
+COUNTERS = SEGMENT_AT + 2 * SEG_WORDS
+
+
+def part(array: Array, at: int) -> Array:
+    """Return the array from ``at`` on. Compiled it is a pointer: no bounds, and one word instead of seven to pass."""
+    return array[at:]
+
+
+def as_quads(words: Array) -> Array:
+    """Return 32-bit words as 64-bit numbers."""
+    return words.view("i8")
 
 
 def run(
-    data: Array, offset: Array, captured: Array, original: Array, times: Array, link: Array, at: int, first_packet: int,
-    flows: Array, quads: Array, keys: Array, troubles: Array, log: Array, slots: Array, m: Array, table: Array,
+    octets: Array, places: Array, lengths: Array, original: Array, clock: Array, links: Array, count: int, at: int,
+    first_packet: int, words: Array, trouble: Array, log: Array, slots: Array, mask: int, m: Array,
 ) -> int:  # fmt: skip
     """Take in the packets of a chunk from ``at`` on; return how far it came before a table was full or a fragment."""
-    mask = len(slots) - 1
-    most_rows = len(log) // LOG_WORDS - ROOM_ROWS
-    most_flows = len(flows) - 2
-    most_extras = len(troubles) - 2
-    while at < len(offset):
-        if m[ROWS] > most_rows or m[FLOWS] > most_flows or m[EXTRAS] > most_extras:
-            return at
-        start = offset[at]
-        cut = start + captured[at]
+    while at < count:
+        start = places[at]
+        cut = start + lengths[at]
         what = 1
         version = 4
         ip = start + 14
         tcp = start + 34
         end = ip
-        if link[at] == 1 and cut >= start + 54 and be32(data, start + 12) & 0xFFFFFF00 == 0x08004500:
-            end = ip + be16(data, start + 16)  # Ethernet, IPv4 without options: what nearly every packet is
-        if end < start + 54 or data[start + 23] != 6 or be16(data, start + 20) & 0x3FFF:
-            what, version, ip, tcp, end = read_frame(data, start, captured[at], original[at], link[at])
+        if links[at] == 1 and cut >= start + 54 and be32(octets, start + 12) & 0xFFFFFF00 == 0x08004500:
+            end = ip + be16(octets, start + 16)  # Ethernet, IPv4 without options: what nearly every packet is
+        if end < start + 54 or octets[start + 23] != 6 or be16(octets, start + 20) & 0x3FFF:
+            what, version, ip, tcp, end = read_frame(octets, start, lengths[at], original[at], links[at])
         if what == 0 or what > 4:
             m[SKIPPED + what] += 1
             if what == FRAGMENT:
@@ -93,154 +104,142 @@ def run(
                 return at
             at += 1
             continue
-        see_packet(
-            data, what, version, ip, tcp, end, cut, times[at], first_packet + at, flows, quads, keys, troubles, log,
-            slots, m, table, mask,
-        )  # fmt: skip
+        found = find_slot(octets, version, ip, tcp, words, slots, mask)
+        side = found & 1
+        serial = (slots[found >> 1] & mask) - 1
+        flags = octets[tcp + 13] + 0
+        text = end - tcp - (octets[tcp + 12] // 16) * 4
+        if what == 1 and serial >= 0 and text >= 0:
+            row = part(words, serial * ROW_WORDS)
+            if is_routine(
+                part(row, F_AT), as_quads(row), side, clock[at], be32(octets, tcp + 4), be32(octets, tcp + 8), flags,
+                be16(octets, tcp + 14), text,
+            ):  # fmt: skip
+                at += 1
+                continue
+        if log[LOG_NEXT] > m[MOST_ROWS] or m[FLOWS] > m[MOST_FLOWS] or m[EXTRAS] > m[MOST_EXTRAS]:
+            return at
+        g = part(m, SEGMENT_AT)
+        g[SEG_NUMBER] = first_packet + at
+        g[SEG_NS] = clock[at]
+        g[SEG_SERIAL] = serial
+        g[SEG_TEXT] = text if text > 0 else 0
+        if what == 1:
+            read_segment(octets, tcp, cut, g)
+            see_segment_of(octets, version, ip, tcp, found, words, trouble, log, slots, m, mask)
+        elif serial >= 0:
+            f = part(words, serial * ROW_WORDS + F_AT)
+            see_icmp(f, reserve(f, trouble, m), log, g, side, what - 1)
+        else:
+            mention(octets, version, ip, tcp, side, trouble, m)
         at += 1
     return at
 
 
-def see_packet(
-    data: Array, what: int, version: int, ip: int, tcp: int, packet_end: int, cut: int, t: int, number: int, flows: Array,
-    quads: Array, keys: Array, troubles: Array, log: Array, slots: Array, m: Array, table: Array, mask: int,
+def read_segment(octets: Array, tcp: int, cut: int, g: Array) -> None:
+    """Read a TCP header and what the options of a SYN say."""
+    apart()
+    g[SEG_SEQ] = be32(octets, tcp + 4)
+    g[SEG_ACK] = be32(octets, tcp + 8)
+    g[SEG_FLAGS] = octets[tcp + 13]
+    g[SEG_WND] = be16(octets, tcp + 14)
+    g[SEG_SCALE] = -1
+    g[SEG_MSS] = 0
+    if g[SEG_FLAGS] & SYN:
+        options = read_syn_options(octets, tcp, cut)
+        g[SEG_SCALE] = (options & 0xFF) - 1
+        g[SEG_MSS] = options >> 8
+
+
+def see_segment_of(
+    octets: Array, version: int, ip: int, tcp: int, found: int, words: Array, trouble: Array, log: Array, slots: Array,
+    m: Array, mask: int,
 ) -> None:  # fmt: skip
-    """Find the flow of one packet and let :mod:`~tcpscope.packets.step` decide."""
-    slot, end = find_slot(data, version, ip, tcp, flows, keys, slots, m, mask)
-    serial = slots[slot] - 1
-    if what != 1:
-        if serial >= 0:
-            reserve(flows, troubles, m, serial)
-            f = flows[serial]
-            see_icmp(f, troubles[f[EXTRA]], log, m, table, serial, end, number, t, what - 1)
-        else:
-            mention(data, version, ip, tcp, end, troubles, m)
-        return
-    seq = be32(data, tcp + 4)
-    ack = be32(data, tcp + 8)
-    flags = data[tcp + 13] + 0
-    wnd = be16(data, tcp + 14)
-    text = packet_end - tcp - (data[tcp + 12] // 16) * 4
-    if text < 0:
-        text = 0
-    wscale = -1
-    mss = 0
-    if flags & SYN:
-        options = read_syn_options(data, tcp, cut)
-        wscale = (options & 0xFF) - 1
-        mss = options >> 8
-    if serial < 0:
-        serial = open_flow(
-            data,
-            version,
-            ip,
-            tcp,
-            end,
-            number,
-            t,
-            -1,
-            flags,
-            ack,
-            flows,
-            quads,
-            keys,
-            troubles,
-            log,
-            slots,
-            slot,
-            m,
-            table,
-        )
-    else:
-        f = flows[serial]
-        if is_routine(f, quads[serial], end, t, seq, ack, flags, wnd, text):
-            return
-        if opens_another(f, quads[serial], troubles[f[EXTRA]], end, t, seq, ack, flags):
-            serial = open_flow(
-                data,
-                version,
-                ip,
-                tcp,
-                end,
-                number,
-                t,
-                serial,
-                flags,
-                ack,
-                flows,
-                quads,
-                keys,
-                troubles,
-                log,
-                slots,
-                slot,
-                m,
-                table,
-            )
-    f = flows[serial]
-    q = quads[serial]
-    if not f[EXTRA] and needs_extra(f, q, end, seq, ack, flags, wnd, text):
-        reserve(flows, troubles, m, serial)
-    observe(f, q, troubles[f[EXTRA]], log, m, table, serial, end, number, t, seq, ack, flags, wnd, text, wscale, mss)
+    """Let :mod:`~tcpscope.packets.step` judge a segment of the flow in a slot, or of a new one."""
+    apart()
+    g = part(m, SEGMENT_AT)
+    end = found & 1
+    serial = g[SEG_SERIAL]
+    is_new = 1
+    if serial >= 0:
+        row = part(words, serial * ROW_WORDS)
+        f = part(row, F_AT)
+        is_new = opens_another(f, as_quads(row), part(trouble, f[EXTRA] * EXTRA_WORDS), g, end)
+    if is_new:
+        open_flow(octets, version, ip, tcp, found, words, trouble, log, slots, m, mask)
+    row = part(words, g[SEG_SERIAL] * ROW_WORDS)
+    f = part(row, F_AT)
+    q = as_quads(row)
+    if not f[EXTRA] and needs_extra(f, q, g, end):
+        reserve(f, trouble, m)
+    observe(f, q, part(trouble, f[EXTRA] * EXTRA_WORDS), log, g, end)
 
 
-def find_slot(
-    data: Array, version: int, ip: int, tcp: int, flows: Array, keys: Array, slots: Array, m: Array, mask: int
-) -> tuple[int, int]:
-    """Return the slot of the flow (used or free) and which end sent the packet."""
-    ports = be32(data, tcp)
-    sport = ports >> 16
-    dport = ports & 0xFFFF
-    if version == 4:
-        low = be32(data, ip + 12)
-        high = be32(data, ip + 16)
-        end = 0
-        if low > high or (low == high and sport > dport):
-            low, high = high, low
-            ports = dport << 16 | sport
-            end = 1
-        slot = mix(low, high, ports) & mask
-        while True:
-            serial = slots[slot] - 1
-            if serial < 0:
-                return slot, end
-            key = keys[serial]
-            if key[0] == low and key[4] == high and key[8] == ports and not flows[serial, SHARED] & IS_IPV6:
-                return slot, end
-            slot = (slot + 1) & mask
-    end = order_ipv6(data, ip, sport, dport)
-    source = ip + 8
-    target = ip + 24
+def find_slot(octets: Array, version: int, ip: int, tcp: int, words: Array, slots: Array, mask: int) -> int:
+    """Return the slot of the flow (used or free) << 1 | which end sent the packet."""
+    if version != 4:
+        return find_slot_ipv6(octets, ip, tcp, words, slots, mask)
+    ports = be32(octets, tcp)
+    low = be32(octets, ip + 12)
+    high = be32(octets, ip + 16)
+    end = 0
+    if low > high or (low == high and ports >> 16 > ports & 0xFFFF):
+        low, high = high, low
+        ports = (ports & 0xFFFF) << 16 | ports >> 16
+        end = 1
+    number = mix(low, high, ports)
+    slot = number & mask
+    while slots[slot]:
+        if not (slots[slot] ^ number) & M & ~mask:
+            row = part(words, ((slots[slot] & mask) - 1) * ROW_WORDS)
+            key = part(row, KEY_AT)
+            if (key[0] ^ low) & M == 0 and (key[4] ^ high) & M == 0 and (key[8] ^ ports) & M == 0:
+                if not row[F_AT + SHARED] & IS_IPV6:
+                    return slot << 1 | end
+        slot = (slot + 1) & mask
+    return slot << 1 | end
+
+
+def find_slot_ipv6(octets: Array, ip: int, tcp: int, words: Array, slots: Array, mask: int) -> int:
+    """Do the same for IPv6."""
+    apart()
+    ports = be32(octets, tcp)
+    end = order_ipv6(octets, ip, ports >> 16, ports & 0xFFFF)
+    source = ip + 24 if end else ip + 8
+    target = ip + 8 if end else ip + 24
     if end:
-        source, target = target, source
-        ports = dport << 16 | sport
+        ports = (ports & 0xFFFF) << 16 | ports >> 16
     low = 0
     high = 0
     for word in range(4):
-        low = mix(low, be32(data, source + word * 4), word)
-        high = mix(high, be32(data, target + word * 4), word)
-    slot = mix(low, high, ports) & mask
-    while True:
-        serial = slots[slot] - 1
-        if serial < 0:
-            return slot, end
-        if keys[serial, 8] == ports and flows[serial, SHARED] & IS_IPV6:
-            same = True
-            for word in range(4):
-                if keys[serial, word] != be32(data, source + word * 4):
-                    same = False
-                if keys[serial, 4 + word] != be32(data, target + word * 4):
-                    same = False
-            if same:
-                return slot, end
+        low = mix(low, be32(octets, source + word * 4), word)
+        high = mix(high, be32(octets, target + word * 4), word)
+    number = mix(low, high, ports)
+    slot = number & mask
+    while slots[slot]:
+        if not (slots[slot] ^ number) & M & ~mask:
+            row = part(words, ((slots[slot] & mask) - 1) * ROW_WORDS)
+            if row[F_AT + SHARED] & IS_IPV6 and is_key_ipv6(octets, source, target, ports, part(row, KEY_AT)):
+                return slot << 1 | end
         slot = (slot + 1) & mask
+    return slot << 1 | end
 
 
-def order_ipv6(data: Array, ip: int, sport: int, dport: int) -> int:
+def is_key_ipv6(octets: Array, source: int, target: int, ports: int, key: Array) -> int:
+    """Whether a key is that of these addresses and ports."""
+    if (key[8] ^ ports) & M:
+        return 0
+    for word in range(4):
+        if (key[word] ^ be32(octets, source + word * 4)) & M or (key[4 + word] ^ be32(octets, target + word * 4)) & M:
+            return 0
+    return 1
+
+
+def order_ipv6(octets: Array, ip: int, sport: int, dport: int) -> int:
     """Return which end sent an IPv6 packet: 0 the lower address and port, 1 the higher."""
     for octet in range(16):
-        one = data[ip + 8 + octet]
-        other = data[ip + 24 + octet]
+        one = octets[ip + 8 + octet]
+        other = octets[ip + 24 + octet]
         if one != other:
             return 0 if one < other else 1
     return 0 if sport <= dport else 1
@@ -253,128 +252,118 @@ def mix(low: int, high: int, ports: int) -> int:
     return (number ^ number >> 29) & 0x3FFFFFFFFFFFFFFF
 
 
-def mention(data: Array, version: int, ip: int, tcp: int, end: int, troubles: Array, m: Array) -> None:
+def mention(octets: Array, version: int, ip: int, tcp: int, end: int, trouble: Array, m: Array) -> None:
     """Remember the key of a flow that only an ICMP error knows: another capture may hold it."""
-    row = m[EXTRAS]
+    apart()
+    x = part(trouble, m[EXTRAS] * EXTRA_WORDS)
+    write_key(octets, version, ip, tcp, end, x)
+    x[MENTIONED_PREVIOUS] = m[MENTIONED]
+    x[MENTIONED_IPV6] = 0 if version == 4 else 1
+    m[MENTIONED] = m[EXTRAS]
     m[EXTRAS] += 1
-    write_key(data, version, ip, tcp, end, troubles[row])
-    troubles[row, MENTIONED_PREVIOUS] = m[MENTIONED]
-    troubles[row, MENTIONED_IPV6] = 0 if version == 4 else 1
-    m[MENTIONED] = row
 
 
-def write_key(data: Array, version: int, ip: int, tcp: int, end: int, key: Array) -> None:
+def write_key(octets: Array, version: int, ip: int, tcp: int, end: int, key: Array) -> None:
     """Write addresses and ports, the lower end first."""
     size = 4 if version == 4 else 16
     source = ip + 12 if version == 4 else ip + 8
     low = source + size if end else source
     high = source if end else source + size
+    for word in range(8):
+        key[word] = 0
     for word in range(size // 4):
-        key[word] = be32(data, low + word * 4)
-        key[4 + word] = be32(data, high + word * 4)
-    ports = be32(data, tcp)
+        key[word] = be32(octets, low + word * 4)
+        key[4 + word] = be32(octets, high + word * 4)
+    ports = be32(octets, tcp)
     key[8] = ports if end == 0 else (ports & 0xFFFF) << 16 | ports >> 16
 
 
-def reserve(flows: Array, troubles: Array, m: Array, serial: int) -> None:
-    """Give a flow its row for trouble."""
-    if not flows[serial, EXTRA]:
-        flows[serial, EXTRA] = m[EXTRAS]
+def reserve(f: Array, trouble: Array, m: Array) -> Array:
+    """Give a flow its row for trouble, if it has none; return that."""
+    if not f[EXTRA]:
+        f[EXTRA] = m[EXTRAS]
         m[EXTRAS] += 1
+    return part(trouble, f[EXTRA] * EXTRA_WORDS)
 
 
 def open_flow(
-    data: Array, version: int, ip: int, tcp: int, end: int, number: int, t: int, previous: int, flags: int, ack: int,
-    flows: Array, quads: Array, keys: Array, troubles: Array, log: Array, slots: Array, slot: int, m: Array, table: Array,
-) -> int:  # fmt: skip
-    """Start a connection, perhaps as the next incarnation of ``previous``; return its serial."""
-    serial: int = m[FLOWS]
-    m[FLOWS] += 1
-    slots[slot] = serial + 1
-    key = keys[serial]
-    write_key(data, version, ip, tcp, end, key)
-    is_same = key[8] >> 16 == key[8] & 0xFFFF
-    for word in range(4):
-        if key[word] != key[4 + word]:
-            is_same = False
-    incarnation = 0
-    if previous >= 0:
-        incarnation = flows[previous, INCARNATION] + 1
-    shared = (SELF if is_same else 0) | (0 if version == 4 else IS_IPV6)
-    start_flow(flows[serial], quads[serial], number, t, shared, incarnation)
-    if previous >= 0 and flags & SYN:
-        reincarnate(flows, quads, troubles, log, m, table, previous, serial, end, flags, ack)
-    return serial
-
-
-def reincarnate(
-    flows: Array, quads: Array, troubles: Array, log: Array, m: Array, table: Array, previous: int, serial: int, end: int,
-    flags: int, ack: int,
+    octets: Array, version: int, ip: int, tcp: int, found: int, words: Array, trouble: Array, log: Array, slots: Array,
+    m: Array, mask: int,
 ) -> None:  # fmt: skip
+    """Start a connection, perhaps as the next incarnation of the one before; the segment is now of it."""
+    apart()
+    g = part(m, SEGMENT_AT)
+    end = found & 1
+    previous = g[SEG_SERIAL]
+    serial = m[FLOWS]
+    m[FLOWS] += 1
+    g[SEG_SERIAL] = serial
+    row = part(words, serial * ROW_WORDS)
+    f = part(row, F_AT)
+    q = as_quads(row)
+    key = part(row, KEY_AT)
+    write_key(octets, version, ip, tcp, end, key)
+    slots[found >> 1] = hash_key(key, version != 4) & M & ~mask | (serial + 1)
+    shared = 0 if version == 4 else IS_IPV6
+    if key[0] == key[4] and key[1] == key[5] and key[2] == key[6] and key[3] == key[7]:
+        if (key[8] >> 16 ^ key[8]) & 0xFFFF == 0:
+            shared |= SELF
+    start_flow(f, q, g, shared, 0)
+    if previous < 0:
+        return
+    old = part(words, previous * ROW_WORDS + F_AT)
+    f[INCARNATION] = old[INCARNATION] + 1
+    if g[SEG_FLAGS] & SYN:
+        reincarnate(old, f, q, trouble, log, m, end)
+
+
+def reincarnate(old: Array, f: Array, q: Array, trouble: Array, log: Array, m: Array, end: int) -> None:
     """Carry over what the last incarnation leaves: TIME-WAIT at the end that will answer, a SYN that waited."""
-    old = flows[previous]
-    new = flows[serial]
-    syn_end = 1 - end if flags & ACK else end
-    answerer = HALF_WORDS - syn_end * HALF_WORDS
-    if old[answerer + STATE] == S_TIME_WAIT:
-        new[answerer + STATE] = S_TIME_WAIT
-        set_opened(new, answerer, REOPENED)
-    waits = PENDING_SYN_1 if syn_end else PENDING_SYN_0
-    if not flags & ACK or not old[SHARED] & waits or old[SHARED] & SELF:
-        return
-    x = troubles[old[EXTRA]]
-    if (x[PENDING_SYN_SEQ] + 1 - ack) & M:
-        return
-    t = x[PENDING_SYN_HIGH] << 31 | x[PENDING_SYN_LOW]
-    number = x[PENDING_SYN_PACKET]
-    quads[serial, FIRST_NS] = t
-    new[FIRST_PACKET] = number
-    seq = x[PENDING_SYN_SEQ] & M
-    scale = x[PENDING_SYN_SCALE] + 0
-    reserve(flows, troubles, m, serial)
-    extra = troubles[new[EXTRA]]
-    track(new, quads[serial], extra, log, m, table, serial, syn_end, number, t, seq, 0, SYN, 0, 0, scale)
+    apart()
+    g = part(m, SEGMENT_AT)
+    syn_end = 1 - end if g[SEG_FLAGS] & ACK else end
+    inherit(old, f, HALF_WORDS - syn_end * HALF_WORDS)
+    old_x = part(trouble, old[EXTRA] * EXTRA_WORDS)
+    if g[SEG_FLAGS] & ACK and answers_pending_syn(old, old_x, g, syn_end * HALF_WORDS):
+        waited = part(m, SEGMENT_AT + SEG_WORDS)
+        waited[SEG_SERIAL] = g[SEG_SERIAL]
+        begin_with_pending_syn(f, q, reserve(f, trouble, m), old_x, log, waited, syn_end)
 
 
-def rehash(flows: Array, keys: Array, slots: Array, count: int) -> None:
-    """Fill a larger hash table. A later incarnation takes the place of an earlier one."""
-    mask = len(slots) - 1
-    for serial in range(count):
-        key = keys[serial]
-        is_ipv6 = flows[serial, SHARED] & IS_IPV6
+def hash_key(key: Array, is_ipv6: int) -> int:
+    """Return the hash of a key in a row."""
+    low = key[0] + 0
+    high = key[4] + 0
+    if is_ipv6:
         low = 0
         high = 0
-        if is_ipv6:
-            for word in range(4):
-                low = mix(low, key[word], word)
-                high = mix(high, key[4 + word], word)
-        else:
-            low += key[0]
-            high += key[4]
-        slot = mix(low, high, key[8]) & mask
+        for word in range(4):
+            low = mix(low, key[word], word)
+            high = mix(high, key[4 + word], word)
+    return mix(low, high, key[8])
+
+
+def rehash(words: Array, slots: Array, mask: int, count: int) -> None:
+    """Fill a larger hash table. A later incarnation takes the place of an earlier one."""
+    for serial in range(count):
+        row = part(words, serial * ROW_WORDS)
+        is_ipv6 = row[F_AT + SHARED] & IS_IPV6
+        number = hash_key(part(row, KEY_AT), is_ipv6)
+        slot = number & mask
         while slots[slot]:
-            other = slots[slot] - 1
-            same = flows[other, SHARED] & IS_IPV6 == is_ipv6
+            other = part(words, ((slots[slot] & mask) - 1) * ROW_WORDS)
+            same = row[F_AT + INCARNATION] > 0 and other[F_AT + SHARED] & IS_IPV6 == is_ipv6
             for word in range(KEY_WORDS):
-                if keys[other, word] != key[word]:
+                if other[KEY_AT + word] != row[KEY_AT + word]:
                     same = False
             if same:
                 break
             slot = (slot + 1) & mask
-        slots[slot] = serial + 1
+        slots[slot] = number & M & ~mask | (serial + 1)
 
 
 #: The functions one text is made of, in the order of need.
 PARTS: tuple[Callable[..., Any], ...] = (
-    mix,
-    order_ipv6,
-    find_slot,
-    write_key,
-    mention,
-    reserve,
-    reincarnate,
-    open_flow,
-    see_packet,
-    run,
-    rehash,
-)
+    mix, hash_key, order_ipv6, is_key_ipv6, find_slot_ipv6, find_slot, write_key, mention, reserve, reincarnate,
+    open_flow, read_segment, see_segment_of, run, rehash,
+)  # fmt: skip

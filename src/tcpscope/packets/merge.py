@@ -10,13 +10,12 @@ A :class:`Part` is a plain value: it can be sent to another process or host that
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 from tcpscope.capture import open_capture
 from tcpscope.model.damage import Damage
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
-from tcpscope.packets import step
+from tcpscope.packets import layout
 from tcpscope.packets.headers import FRAGMENT
 from tcpscope.packets.interpreted import InterpretedEngine
 from tcpscope.packets.ledger import Ledger
@@ -141,24 +140,24 @@ def _take_over(joined: Ledger, ledger: Ledger, packets_before: int, spanning: se
         if key not in spanning:
             new_serial[serial] = len(joined)
             f, q, extra, _ = ledger.flow(serial)
-            f[step.FIRST_PACKET] += packets_before
-            if extra[step.PENDING_SYN_PACKET]:
-                extra[step.PENDING_SYN_PACKET] += packets_before
+            f[layout.FIRST_PACKET] += packets_before
+            if extra[layout.PENDING_SYN_PACKET]:
+                extra[layout.PENDING_SYN_PACKET] += packets_before
             _append(joined, key, f, q, extra)
     log = ledger.log
-    for at in range(0, len(log), step.LOG_WORDS):
-        what, packet, *times = (int(word) for word in log[at : at + step.LOG_WORDS])
+    for at in range(layout.LOG_WORDS, len(log), layout.LOG_WORDS):
+        what, packet, *times = (int(word) for word in log[at : at + layout.LOG_WORDS])
         moved = new_serial.get(what >> 20)
         if moved is not None:
             joined.log.extend((moved << 20 | what & 0xFFFFF, packet + packets_before, *times))
 
 
 def _append(joined: Ledger, key: bytes, f: list[int], q: list[int], extra: list[int]) -> None:
-    for half in (0, step.HALF_WORDS):  # Why: what was pending pointed into another log, and nothing more will come
-        f[half + step.PENDING_1] = f[half + step.PENDING_2] = 0
-    f[step.SYN_ROW] = 0
-    if f[step.EXTRA]:
-        f[step.EXTRA] = len(joined.extras)
+    for half in (0, layout.HALF_WORDS):  # Why: what was pending pointed into another log, and nothing more will come
+        f[half + layout.PENDING_1] = f[half + layout.PENDING_2] = 0
+    f[layout.SYN_ROW] = 0
+    if f[layout.EXTRA]:
+        f[layout.EXTRA] = len(joined.extras)
         joined.extras.append(extra)
     joined.keys.append(key)
     joined.flows.append(f)
@@ -194,7 +193,6 @@ def _count(joined: Ledger, parts: Sequence[Part]) -> None:
 def plain(ledger: Ledger) -> Ledger:
     """Return a ledger in lists, with nothing pending: what :func:`merge` gives, for one part."""
     copy = Ledger()
-    copy.log = array("q")
     _take_over(copy, ledger, 0, set())
     copy.packets, copy.first_ns, copy.last_ns = ledger.packets, ledger.first_ns, ledger.last_ns
     copy.skipped = dict(ledger.skipped)

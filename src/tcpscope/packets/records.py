@@ -12,7 +12,7 @@ from tcpscope.model.event import Event
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
-from tcpscope.packets import step, zeek
+from tcpscope.packets import layout, zeek
 from tcpscope.packets.community import community_id
 from tcpscope.packets.ledger import in_order
 from tcpscope.packets.roles import client_end, spell_address
@@ -73,18 +73,18 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
         Endpoint(spell_address(key[:half_bytes]), int.from_bytes(key[-4:-2])),
         Endpoint(spell_address(key[half_bytes:-4]), int.from_bytes(key[-2:])),
     )
-    is_self = bool(f[step.SHARED] & step.SELF)
+    is_self = bool(f[layout.SHARED] & layout.SELF)
     server = client if is_self else 1 - client
     flow = Flow(ends[client], ends[1 - client])
-    last_ns = max(q[step.LAST_NS], q[step.LAST_NS + 1])
+    last_ns = max(q[layout.LAST_NS], q[layout.LAST_NS + 1])
     closed_by, closed_how = _closing(f, rows, client)
     record = Connection(
         client=ends[client],
         server=ends[1 - client],
-        start_ns=q[step.FIRST_NS],
-        end_ns=max(last_ns, q[step.FIRST_NS]),
-        client_state=State(f[client * step.HALF_WORDS + step.STATE]),
-        server_state=State(f[server * step.HALF_WORDS + step.STATE]),
+        start_ns=q[layout.FIRST_NS],
+        end_ns=max(last_ns, q[layout.FIRST_NS]),
+        client_state=State(f[client * layout.HALF_WORDS + layout.STATE]),
+        server_state=State(f[server * layout.HALF_WORDS + layout.STATE]),
         transitions=tuple(_spell_row(row, flow, client, f) for row in rows) + _expected(f, q, flow, client, server),
         to_server=_direction(f, q, extra, client),
         to_client=Direction() if is_self else _direction(f, q, extra, server),
@@ -93,15 +93,15 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
         closed_by=closed_by,
         closed_how=closed_how,
         handshake_ms=_handshake_ms(rows, client, server),
-        incarnation=f[step.INCARNATION],
+        incarnation=f[layout.INCARNATION],
         conn_state=zeek.conn_state(f, q, extra, client),
         history=zeek.spell_history(f, q, extra, client),
         community_id=community_id(
             key[:half_bytes], key[half_bytes:-4], int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
         ),
-        icmp_errors=extra[step.ICMP_SOFT_SEEN] + extra[step.ICMP_HARD_SEEN] + extra[step.ICMP_TOO_BIG_SEEN],
+        icmp_errors=extra[layout.ICMP_SOFT_SEEN] + extra[layout.ICMP_HARD_SEEN] + extra[layout.ICMP_TOO_BIG_SEEN],
         notes=_notes(f, extra, is_self, is_certain),
-        first_packet=f[step.FIRST_PACKET],
+        first_packet=f[layout.FIRST_PACKET],
     )
     verdict, refuted_by = judge(record)
     return record._replace(verdict=verdict, refuted_by=refuted_by)
@@ -109,7 +109,7 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
 
 def _spell_row(row: TransitionRow, flow: Flow, client: int, f: list[int]) -> Transition:
     role = _ROLES[0 if row.end == client else 1]
-    opened = f[row.end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3
+    opened = f[row.end * layout.HALF_WORDS + layout.BITS] >> layout.OPENED_SHIFT & 3
     before, event = State(row.before), Event(row.event)
     rule = find_row(before, event, GUARD_SETS[opened])
     return Transition(
@@ -132,9 +132,9 @@ def _expected(f: list[int], q: list[int], flow: Flow, client: int, server: int) 
     """TIME-WAIT ends by a timer that no packet shows."""
     expected = []
     for role, end in zip(_ROLES, (client, server) if client != server else (client,), strict=False):
-        if f[end * step.HALF_WORDS + step.STATE] != State.TIME_WAIT:
+        if f[end * layout.HALF_WORDS + layout.STATE] != State.TIME_WAIT:
             continue
-        since = max(q[step.LAST_NS], q[step.LAST_NS + 1])
+        since = max(q[layout.LAST_NS], q[layout.LAST_NS + 1])
         expected.append(
             Transition(
                 flow if role == "client" else flow.reversed,
@@ -154,43 +154,43 @@ def _expected(f: list[int], q: list[int], flow: Flow, client: int, server: int) 
 
 
 def _direction(f: list[int], q: list[int], extra: list[int], end: int) -> Direction:
-    half, x = end * step.HALF_WORDS, end * step.EXTRA_HALF
-    bits = f[half + step.BITS]
-    text = q[step.TEXT_BYTES + end]
+    half, x = end * layout.HALF_WORDS, end * layout.EXTRA_HALF
+    bits = f[half + layout.BITS]
+    text = q[layout.TEXT_BYTES + end]
     stream = None
-    if bits & step.HAS_ISN and bits & step.HAS_NXT:
-        span = (f[half + step.NXT] - f[half + step.ISN] - 1 - bool(bits & step.HAS_FIN)) & step.M
+    if bits & layout.HAS_ISN and bits & layout.HAS_NXT:
+        span = (f[half + layout.NXT] - f[half + layout.ISN] - 1 - bool(bits & layout.HAS_FIN)) & layout.M
         # Why: the numbers wrap every 4 GiB; how often is known from what was sent.
         turns = max(round((text - span) / (1 << 32)), 0)
-        stream = (span if span < step.M - 1 else 0) + (turns << 32)
-    rtt_us = f[half + step.RTT_MIN_US]
-    mss = f[half + step.WINDOW_MSS] >> 16 & 0x7FFF
+        stream = (span if span < layout.M - 1 else 0) + (turns << 32)
+    rtt_us = f[half + layout.RTT_MIN_US]
+    mss = f[half + layout.WINDOW_MSS] >> 16 & 0x7FFF
     return Direction(
-        f[half + step.PACKETS],
+        f[half + layout.PACKETS],
         text,
         stream,
-        extra[x + step.RETRANSMISSIONS],
-        extra[x + step.OUT_OF_ORDER],
-        extra[x + step.DUPLICATE_ACKS],
-        extra[x + step.ZERO_WINDOWS],
-        extra[x + step.WINDOW_FULL],
-        extra[x + step.KEEPALIVES],
-        extra[x + step.RESETS_LEGAL],
-        extra[x + step.RESETS_CHALLENGED],
-        extra[x + step.RESETS_BLIND],
-        extra[x + step.MISSED_BYTES],
+        extra[x + layout.RETRANSMISSIONS],
+        extra[x + layout.OUT_OF_ORDER],
+        extra[x + layout.DUPLICATE_ACKS],
+        extra[x + layout.ZERO_WINDOWS],
+        extra[x + layout.WINDOW_FULL],
+        extra[x + layout.KEEPALIVES],
+        extra[x + layout.RESETS_LEGAL],
+        extra[x + layout.RESETS_CHALLENGED],
+        extra[x + layout.RESETS_BLIND],
+        extra[x + layout.MISSED_BYTES],
         rtt_us / 1000 if rtt_us else None,
         mss or None,
-        bits >> step.SCALE_SHIFT & 15 if bits & step.HAS_SCALE else None,
-        extra[step.FILLED_HOLES + end],
+        bits >> layout.SCALE_SHIFT & 15 if bits & layout.HAS_SCALE else None,
+        extra[x + layout.FILLED_HOLES],
     )
 
 
 def _opener(f: list[int], client: int, server: int) -> str:
-    opened = [f[end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3 for end in (client, server)]
-    if opened[0] != step.ACTIVELY:
-        return "client" if opened[1] in (step.PASSIVELY, step.REOPENED) else ""
-    return "both" if opened[1] == step.ACTIVELY else "client"
+    opened = [f[end * layout.HALF_WORDS + layout.BITS] >> layout.OPENED_SHIFT & 3 for end in (client, server)]
+    if opened[0] != layout.ACTIVELY:
+        return "client" if opened[1] in (layout.PASSIVELY, layout.REOPENED) else ""
+    return "both" if opened[1] == layout.ACTIVELY else "client"
 
 
 def _closing(f: list[int], rows: list[TransitionRow], client: int) -> tuple[str, str]:
@@ -226,16 +226,16 @@ def _notes(f: list[int], extra: list[int], is_self: bool, is_certain: bool) -> t
         notes.append("self-connect: both ends are one socket")
     elif not is_certain:
         notes.append("no handshake captured: states before the first packet and the roles are assumed")
-    if not (f[step.PACKETS] and f[step.HALF_WORDS + step.PACKETS]) and not is_self:
+    if not (f[layout.PACKETS] and f[layout.HALF_WORDS + layout.PACKETS]) and not is_self:
         notes.append("one direction captured")
-    if f[step.SHARED] & step.FAST_OPEN:
+    if f[layout.SHARED] & layout.FAST_OPEN:
         notes.append("TCP Fast Open: data in the SYN")
-    if f[step.SHARED] & (step.PENDING_SYN_0 | step.PENDING_SYN_1):
-        notes.append(f"SYN on the live connection (packet {extra[step.PENDING_SYN_PACKET]})")
+    if f[layout.SHARED] & (layout.PENDING_SYN_0 | layout.PENDING_SYN_1):
+        notes.append(f"SYN on the live connection (packet {extra[layout.PENDING_SYN_PACKET]})")
     for word, what in (
-        (step.ICMP_HARD_SEEN, "ICMP port or protocol unreachable"),
-        (step.ICMP_SOFT_SEEN, "ICMP net or host unreachable, or time exceeded"),
-        (step.ICMP_TOO_BIG_SEEN, "ICMP packet too big"),
+        (layout.ICMP_HARD_SEEN, "ICMP port or protocol unreachable"),
+        (layout.ICMP_SOFT_SEEN, "ICMP net or host unreachable, or time exceeded"),
+        (layout.ICMP_TOO_BIG_SEEN, "ICMP packet too big"),
     ):
         if extra[word]:
             notes.append(f"{what}: {extra[word]}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tcpscope.model.event import Event
 from tcpscope.model.record import TYPE_CHECKING
-from tcpscope.packets import step
+from tcpscope.packets import layout
 from tcpscope.packets.rows import TransitionRow
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow] = ()) -> tuple[int, bool]:
     """Return which end is the client, and whether a handshake says so."""
-    opened = [f[end * step.HALF_WORDS + step.BITS] >> step.OPENED_SHIFT & 3 for end in (0, 1)]
-    if opened[0] == step.ACTIVELY and opened[1] == step.ACTIVELY:
+    opened = [f[end * layout.HALF_WORDS + layout.BITS] >> layout.OPENED_SHIFT & 3 for end in (0, 1)]
+    if opened[0] == layout.ACTIVELY and opened[1] == layout.ACTIVELY:
         first = next((row.end for row in rows if row.event == Event.OPEN_ACTIVE), 0)
         return first, True
     for end in (0, 1):
-        if opened[end] == step.ACTIVELY or opened[1 - end] in (step.PASSIVELY, step.REOPENED):
+        if opened[end] == layout.ACTIVELY or opened[1 - end] in (layout.PASSIVELY, layout.REOPENED):
             return end, True
     low_port, high_port = int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
     return (1, False) if low_port < high_port else (0, False)
@@ -28,11 +28,11 @@ def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow] = ())
 
 def clients_are_high(flows: Any, keys: Any) -> Any:  # noqa: ANN401 - arrays
     """Say for each row whether the higher end is the client: :func:`client_end` over columns."""
-    high = step.HALF_WORDS
-    opened_low = flows[:, step.BITS] >> step.OPENED_SHIFT & 3
-    opened_high = flows[:, high + step.BITS] >> step.OPENED_SHIFT & 3
-    says_low = (opened_low == step.ACTIVELY) | (opened_high == step.PASSIVELY) | (opened_high == step.REOPENED)
-    says_high = (opened_high == step.ACTIVELY) | (opened_low == step.PASSIVELY) | (opened_low == step.REOPENED)
+    high = layout.HALF_WORDS
+    opened_low = flows[:, layout.BITS] >> layout.OPENED_SHIFT & 3
+    opened_high = flows[:, high + layout.BITS] >> layout.OPENED_SHIFT & 3
+    says_low = (opened_low == layout.ACTIVELY) | (opened_high == layout.PASSIVELY) | (opened_high == layout.REOPENED)
+    says_high = (opened_high == layout.ACTIVELY) | (opened_low == layout.PASSIVELY) | (opened_low == layout.REOPENED)
     return ~says_low & (says_high | ((keys[:, 8] >> 16) < (keys[:, 8] & 0xFFFF)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.model.state import State
-from tcpscope.packets import step
+from tcpscope.packets import layout
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP
 from tcpscope.packets.roles import client_end, clients_are_high
 
@@ -63,18 +63,18 @@ def final_pairs(ledger: Ledger, most_serials: int) -> list[Pair]:
 
 
 def _count_segments(ledger: Ledger) -> int:
-    flows, other = ledger.flows, step.HALF_WORDS + step.PACKETS
+    flows, other = ledger.flows, layout.HALF_WORDS + layout.PACKETS
     if isinstance(flows, list):
-        return sum(f[step.PACKETS] + f[other] for f in flows)
-    return int(flows[:, step.PACKETS].sum()) + int(flows[:, other].sum())
+        return sum(f[layout.PACKETS] + f[other] for f in flows)
+    return int(flows[:, layout.PACKETS].sum()) + int(flows[:, other].sum())
 
 
 def _pairs_of_rows(ledger: Ledger, most_serials: int) -> list[Pair]:
     serials_of: dict[tuple[int, int], list[int]] = {}
     for serial, f in enumerate(ledger.flows):
         client, _ = client_end(f, ledger.keys[serial])
-        server = client if f[step.SHARED] & step.SELF else 1 - client
-        states = f[client * step.HALF_WORDS + step.STATE], f[server * step.HALF_WORDS + step.STATE]
+        server = client if f[layout.SHARED] & layout.SELF else 1 - client
+        states = f[client * layout.HALF_WORDS + layout.STATE], f[server * layout.HALF_WORDS + layout.STATE]
         serials_of.setdefault(states, []).append(serial)
     return [
         Pair(State(client), State(server), len(serials), serials[:most_serials])
@@ -88,9 +88,9 @@ def _pairs_of_arrays(ledger: Ledger, most_serials: int) -> list[Pair]:
 
     flows, keys = ledger.flows, ledger.packed_keys  # type: ignore[attr-defined]
     is_high = clients_are_high(flows, keys)
-    is_self = (flows[:, step.SHARED] & step.SELF) != 0
-    low = flows[:, step.STATE]
-    high = numpy.where(is_self, low, flows[:, step.HALF_WORDS + step.STATE])
+    is_self = (flows[:, layout.SHARED] & layout.SELF) != 0
+    low = flows[:, layout.STATE]
+    high = numpy.where(is_self, low, flows[:, layout.HALF_WORDS + layout.STATE])
     codes = numpy.where(is_high, high << 4 | low, low << 4 | high)
     pairs = []
     for code in numpy.bincount(codes).nonzero()[0].tolist():

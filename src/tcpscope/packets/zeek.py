@@ -7,7 +7,7 @@ nothing. Where Zeek differs is written down in ``docs/explanation/captures-and-z
 
 from __future__ import annotations
 
-from tcpscope.packets import step
+from tcpscope.packets import layout
 
 _INACTIVE, _SYN_SENT, _SYN_ACK_SENT, _PARTIAL, _ESTABLISHED, _CLOSED, _RESET = range(7)
 _SILENT = (_INACTIVE, _PARTIAL)
@@ -31,7 +31,7 @@ def conn_state(f: list[int], q: list[int], extra: list[int], client: int) -> str
     """Return one of the 13 states of Zeek's conn.log."""
     server = 1 - client
     origin, responder = _endpoint(f, q, extra, client), _endpoint(f, q, extra, server)
-    text = q[step.TEXT_BYTES] + q[step.TEXT_BYTES + 1]
+    text = q[layout.TEXT_BYTES] + q[layout.TEXT_BYTES + 1]
     if responder == _RESET:
         if origin in (_SYN_SENT, _SYN_ACK_SENT) or (origin == _RESET and not text):
             return "REJ"
@@ -50,32 +50,34 @@ def conn_state(f: list[int], q: list[int], extra: list[int], client: int) -> str
 
 
 def _codes(q: list[int], extra: list[int]) -> list[int]:
-    words = (q[step.HISTORY], extra[step.MORE_HISTORY_LOW], extra[step.MORE_HISTORY_HIGH])
+    words = (q[layout.HISTORY], extra[layout.MORE_HISTORY_LOW], extra[layout.MORE_HISTORY_HIGH])
     return [code for word in words for shift in range(0, 60, 5) if (code := word >> shift & 31)]
 
 
 def _letter(code: int, client: int) -> str:
-    letter = step.LETTERS[code & 15]
+    letter = layout.LETTERS[code & 15]
     return letter.upper() if code >> 4 == client else letter
 
 
 def _endpoint(f: list[int], q: list[int], extra: list[int], end: int) -> int:
-    half = end * step.HALF_WORDS
-    letters = f[half + step.BITS] >> step.LETTERS_SHIFT
-    resets = extra[end * step.EXTRA_HALF + step.RESETS_LEGAL] + extra[end * step.EXTRA_HALF + step.RESETS_CHALLENGED]
-    if letters >> step.L_RESET & 1 and (resets or f[half + step.STATE] == step.S_CLOSED):
+    half = end * layout.HALF_WORDS
+    letters = f[half + layout.BITS] >> layout.LETTERS_SHIFT
+    resets = (
+        extra[end * layout.EXTRA_HALF + layout.RESETS_LEGAL] + extra[end * layout.EXTRA_HALF + layout.RESETS_CHALLENGED]
+    )
+    if letters >> layout.L_RESET & 1 and (resets or f[half + layout.STATE] == layout.S_CLOSED):
         return _RESET
-    if letters >> step.L_FIN & 1:
+    if letters >> layout.L_FIN & 1:
         return _CLOSED
-    if not f[half + step.PACKETS]:
+    if not f[half + layout.PACKETS]:
         return _INACTIVE
-    peer = step.HALF_WORDS - half
-    sent_syn = letters >> step.L_SYN & 1
-    sent_syn_ack = letters >> step.L_SYN_ACK & 1
+    peer = layout.HALF_WORDS - half
+    sent_syn = letters >> layout.L_SYN & 1
+    sent_syn_ack = letters >> layout.L_SYN_ACK & 1
     is_acked = (
-        f[peer + step.BITS] & step.HAS_ACKED
-        and (f[peer + step.ACKED] - f[half + step.ISN] - 1) & step.M < step.HALFWAY
-        and f[half + step.BITS] & step.HAS_ISN
+        f[peer + layout.BITS] & layout.HAS_ACKED
+        and (f[peer + layout.ACKED] - f[half + layout.ISN] - 1) & layout.M < layout.HALFWAY
+        and f[half + layout.BITS] & layout.HAS_ISN
     )
     if (sent_syn or sent_syn_ack) and is_acked:
         return _ESTABLISHED
