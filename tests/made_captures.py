@@ -6,6 +6,8 @@ import struct
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 SCALE_7 = b"\x03\x03\x07\x01"
+A, B = (10, 0, 0, 1), (10, 0, 0, 2)
+T0 = 1_700_000_000 * 10**9
 MSS_1460 = b"\x02\x04\x05\xb4"
 
 
@@ -35,6 +37,28 @@ def pcap(frames, link_type=1, snaplen=262144):
         out.write(struct.pack("<IIII", t_ns // 10**9, t_ns % 10**9, min(len(data), snaplen), len(data)))
         out.write(data[:snaplen])
     return out.getvalue()
+
+
+class Talk:
+    """A conversation written down segment by segment; ``a`` is the client, ``b`` the server."""
+
+    def __init__(self, port=1000, server_port=80, client=A, start=T0):
+        self.frames, self.t = [], start
+        self.ends = {"a": [client, port, 100], "b": [B, server_port, 900]}
+
+    def say(self, end, flags, text=0, after_ms=1, seq=None, ack=None, wnd=4000):
+        me, peer = self.ends[end], self.ends["b" if end == "a" else "a"]
+        self.t += after_ms * 10**6
+        number = me[2] if seq is None else seq
+        options = MSS_1460 + SCALE_7 if flags & SYN else b""
+        acked = (peer[2] if ack is None else ack) if flags & ACK else 0
+        self.frames.append((self.t, frame(me[0], peer[0], me[1], peer[1], number, acked, flags, wnd, text, options)))
+        if seq is None:
+            me[2] += text + bool(flags & SYN) + bool(flags & FIN)
+        return self
+
+    def shake(self):
+        return self.say("a", SYN).say("b", SYN | ACK).say("a", ACK)
 
 
 class _End:
