@@ -275,7 +275,7 @@ def _remember(history: History, looks: Sequence[Look]) -> None:
 
 
 def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[Look]:
-    from tcpscope.cli.read_options import is_capture
+    from tcpscope.cli.read_files import is_capture
     from tcpscope.dumps.read import read_dumps, with_ages
 
     if options.netns:

@@ -24,6 +24,7 @@ class Selection(NamedTuple):
     matches: Callable[[Socket], bool]
     needs_owners: bool
     needs_detail: bool
+    unseen_in_packets: str = ""  #: the first thing it asks for that no packet tells
 
 
 def read_selection(words: Sequence[str]) -> Selection | None:
@@ -38,6 +39,7 @@ def read_selection(words: Sequence[str]) -> Selection | None:
         bytecode=compile_bytecode(found.expression) or b"",
         matches=compile_filter(found),
         needs_owners="pid" in fields or any(isinstance(part, ex.Command) for part in parts),
+        unseen_in_packets=next(filter(None, map(_unseen_in_packets, parts)), ""),
         needs_detail=bool(fields & _DETAIL_FIELDS) or any(isinstance(part, (ex.Cgroup, ex.Mark)) for part in parts),
     )
 
@@ -45,6 +47,13 @@ def read_selection(words: Sequence[str]) -> Selection | None:
 def _mask(states: frozenset[State]) -> int:
     mask = sum(1 << state for state in states)
     return mask | 1 << 12 if State.SYN_RECEIVED in states else mask  # Linux: request sockets are state 12
+
+
+def _unseen_in_packets(part: ex.Expression) -> str:
+    if isinstance(part, ex.Quantity):
+        return part.field
+    named = {ex.Command: "comm", ex.Cgroup: "cgroup", ex.Mark: "fwmark", ex.Device: "dev", ex.Autobound: "autobound"}
+    return named.get(type(part), "")
 
 
 def _parts(found: ex.Expression | None) -> list[ex.Expression]:

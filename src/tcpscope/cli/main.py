@@ -113,18 +113,32 @@ def _report(error: Exception) -> int:
     if isinstance(error, TcpscopeError):
         print(f"tcpscope: {error}", file=sys.stderr)
         return error.exit_code
-    if isinstance(error, PermissionError):
-        print(f"tcpscope: not permitted: {error}", file=sys.stderr)
-        return 4
     if isinstance(error, OSError):
-        print(f"tcpscope: {error}", file=sys.stderr)
+        print(f"tcpscope: {spell_os_error(error)}", file=sys.stderr)
         _forget_unwritten()
-        return 1
+        return 4 if isinstance(error, PermissionError) else 1
     if sys.flags.dev_mode:
         raise error
     kind = type(error).__name__
     print(f"tcpscope: internal error ({kind}: {error}); 'python -X dev -m tcpscope ...' shows where", file=sys.stderr)
     return 1
+
+
+def spell_os_error(error: OSError) -> str:
+    """Say in one line what the system refused, of which file, and why when that is easily seen."""
+    import os
+
+    name = error.filename
+    if not isinstance(name, str):
+        return f"not permitted: {error}" if isinstance(error, PermissionError) else str(error)
+    folder = os.path.dirname(name) or "."
+    why = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError):
+        if name.startswith("/proc/") and not os.path.exists("/proc/self"):
+            why = "is /proc mounted?"
+        elif not os.path.isdir(folder):
+            why = f"there is no folder {folder}"
+    return f"not permitted: {name}: {why}" if isinstance(error, PermissionError) else f"{name}: {why}"
 
 
 def _replace_closed_streams() -> None:

@@ -1,12 +1,18 @@
-"""``tcpscope read``: a capture or a text dump, whichever the file is."""
+"""``tcpscope read``: captures and text dumps, whichever the files are; several at once, good and bad."""
 
 from __future__ import annotations
 
+import sys
+
 from tcpscope.cli.flags import join_values
-from tcpscope.cli.read_options import is_capture, new_read_parser
+from tcpscope.cli.read_files import Files, is_capture, sort_files
+from tcpscope.cli.read_options import new_read_parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from tcpscope.cli.filtering import Selection
     from tcpscope.model.snapshot import Snapshot
     from tcpscope.packets.analysis import Analysis
 
@@ -15,12 +21,15 @@ _OF_CAPTURES = ("ladder", "lines", "svg", "state_at", "export", "to", "csv", "cl
 
 def run(argv: list[str]) -> int:
     """Run ``tcpscope read``."""
-    paths = [word for word in argv if not word.startswith("-") or word == "-"]
-    if any(is_capture(path) for path in paths):
-        from tcpscope.cli.read_capture import run as run_capture
-
-        return run_capture(argv)
-    return _run_dump(argv)
+    options = new_read_parser().parse_args(join_values(argv))
+    selection = _read_selection(options)
+    with _Spooled(options.files) as words:
+        files = sort_files(words)
+        _refuse_contradictions(options, files, selection)
+        code = _show(files, options, selection)
+    for refused in files.refused:
+        print(f"tcpscope: {refused.why}", file=sys.stderr)
+    return code or files.code
 
 
 def read_file(path: str) -> Snapshot | Analysis:
@@ -34,30 +43,98 @@ def read_file(path: str) -> Snapshot | Analysis:
     return read_dump(path)
 
 
-def _run_dump(argv: list[str]) -> int:
-    options = new_read_parser().parse_args(join_values(argv))
-    for name in _OF_CAPTURES:
-        if getattr(options, name) not in (None, False):
-            from tcpscope.model.errors import UsageError
-
-            raise UsageError(f"--{name.replace('_', '-')} is for captures; {options.files[0]} is none")
-
+def _read_selection(options: Namespace) -> Selection | None:
+    if not options.filter:
+        return None
     from tcpscope.cli.filtering import read_selection
-    from tcpscope.cli.read_dump import looks_object, print_looks, read_looks
+
+    return read_selection([options.filter])
+
+
+def _refuse_contradictions(options: Namespace, files: Files, selection: Selection | None) -> None:
+    """Raise ``UsageError`` when an option or the filter asks what one of the files cannot tell."""
     from tcpscope.model.errors import UsageError
 
-    selection = read_selection([options.filter] if options.filter else [])
-    looks = read_looks(options.files)
-    if options.json:
-        import json
+    if files.dumps:
+        for name in _OF_CAPTURES:
+            if getattr(options, name) not in (None, False):
+                raise UsageError(f"--{name.replace('_', '-')} is for captures; {files.dumps[0]} is none")
+    if files.captures and selection is not None and selection.unseen_in_packets:
+        asked = selection.unseen_in_packets
+        raise UsageError(f"--filter: no packet tells {asked!r}; captures are filtered by addresses, ports and states")
+    if options.svg and options.ladder is None:
+        raise UsageError("--svg draws a ladder: say which with --ladder N")
+    if options.ladder is not None and selection is not None:
+        raise UsageError("--ladder N draws one connection: leave --filter out")
+    if options.export in ("parquet", "arrow") and not options.to:
+        raise UsageError(f"--export {options.export} writes files: say where with --to PATH")
+    if options.limit is not None and options.limit < 0:
+        raise UsageError(f"--limit {options.limit}: a number from 0, and 0 is all")
 
-        print(json.dumps(looks_object(looks, selection)))
-        return 0
+
+def _show(files: Files, options: Namespace, selection: Selection | None) -> int:
+    """Show captures first, dumps then; with ``--json`` all in one object."""
+    rest: dict[str, object] = {}
+    if files.looks:
+        from tcpscope.cli.read_dump import looks_object, ordered_looks, show_looks
+
+        looks = ordered_looks(files.looks)
+        if options.json:
+            rest = looks_object(looks, selection)
+    if files.captures:
+        from tcpscope.cli.read_capture import show_captures
+
+        code = show_captures(files, options, selection, rest)
+    else:
+        code = 0
+        if options.json and rest:
+            import json
+
+            refused = [refused_object(*one) for one in files.refused]
+            print(json.dumps({"schema": "tcpscope.read/1", "kind": "dump", **rest, "damage": refused}))
+    if files.looks and not options.json:
+        if files.captures:
+            print()
+        show_looks(looks, selection, options)
+    return code
+
+
+def refused_object(file: str, why: str, _code: int) -> dict[str, object]:
+    """Return a file that could not be read as JSON, in the shape of a damaged place."""
+    return {"place_bytes": 0, "what": why, "file": file, "skipped_bytes": 0}
+
+
+class _Spooled:
+    """The words of the command line with each pipe (``<(zcat big.pcap.gz)``) copied to a file, as it is read twice."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+        self._copies: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        return [self._copy(word) if _is_pipe(word) else word for word in self._words]
+
+    def __exit__(self, *_: object) -> None:
+        import os
+
+        for name in self._copies:
+            os.unlink(name)
+
+    def _copy(self, word: str) -> str:
+        import shutil
+        import tempfile
+
+        with open(word, "rb") as pipe, tempfile.NamedTemporaryFile(prefix="tcpscope-pipe-", delete=False) as copy:
+            self._copies.append(copy.name)
+            shutil.copyfileobj(pipe, copy)
+        return copy.name
+
+
+def _is_pipe(word: str) -> bool:
+    import os
+    import stat
+
     try:
-        print_looks(
-            looks, selection, names=options.names, columns=options.columns, sort=options.sort, color=options.color,
-            header=not options.no_header,
-        )  # fmt: skip
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return 0
+        return word != "-" and stat.S_ISFIFO(os.stat(word).st_mode)
+    except OSError:
+        return False

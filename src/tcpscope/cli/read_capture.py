@@ -4,84 +4,58 @@ from __future__ import annotations
 
 import sys
 
-from tcpscope.cli.flags import join_values
 from tcpscope.cli.list import write
-from tcpscope.cli.read_options import is_capture, new_read_parser
-from tcpscope.model.errors import TcpscopeError, UsageError
+from tcpscope.cli.read import refused_object
+from tcpscope.cli.read_files import Files, Refused
+from tcpscope.model.errors import UsageError
 from tcpscope.model.record import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from tcpscope.cli.filtering import Selection
     from tcpscope.model.captured import CapturedSegment
     from tcpscope.model.connection import Connection
+    from tcpscope.model.socket import Socket
     from tcpscope.model.state import State
     from tcpscope.packets.analysis import Analysis
+
+    Matches = Callable[[Socket], bool]
 
 _ROWS = 50
 
 
-def run(argv: list[str]) -> int:
-    """Run ``tcpscope read`` for captures."""
-    options = _parse(argv)
+def show_captures(files: Files, options: Namespace, selection: Selection | None, rest: Mapping[str, object]) -> int:
+    """Show the captures among ``files``; ``rest`` goes into the JSON object too. Return 1 when one is damaged."""
     from tcpscope.packets.analysis import analyse
 
-    paths = expand(options.files)
+    matches = None if selection is None else selection.matches
     if options.lines:
-        return _print_lines(paths, options)
-    with _Replayable(paths, needed=options.ladder is not None) as replayable:
+        return _print_lines(files.captures, options, matches)
+    with _Replayable(files.captures, needed=options.ladder is not None) as replayable:
         with _Executor(options.cluster) as executor:
             progress = _draw_progress if sys.stderr.isatty() else None
-            analysis = analyse(replayable.paths, engine=options.engine, executor=executor, progress=progress)
+            analysis = analyse(
+                replayable.paths, engine=options.engine, executor=executor, progress=progress,
+                matches=matches if options.state_at is None else None,
+            )  # fmt: skip
         if options.ladder is not None:
             _print_ladder(analysis, replayable.paths, options)
         elif options.state_at is not None:
-            _print_states_at(analysis, options)
+            _print_states_at(analysis, options, matches)
         elif options.export:
             _export(analysis.connections, options)
         elif options.json:
-            print_json(analysis)
+            print_json(analysis, files.refused, rest)
         else:
             _print_table(analysis, options)
     for damage in analysis.damage:
         print(f"tcpscope: damaged: {damage}", file=sys.stderr)
     return 1 if analysis.damage else 0
-
-
-def _parse(argv: list[str]) -> Namespace:
-    options = new_read_parser().parse_args(join_values(argv))
-    if options.filter:
-        raise UsageError("--filter is for dumps; narrow a capture with tcpdump -r FILE -w - FILTER | tcpscope read -")
-    if options.svg and options.ladder is None:
-        raise UsageError("--svg draws a ladder: say which with --ladder N")
-    if options.export in ("parquet", "arrow") and not options.to:
-        raise UsageError(f"--export {options.export} writes files: say where with --to PATH")
-    if options.limit is not None and options.limit < 0:
-        raise UsageError(f"--limit {options.limit}: a number from 0, and 0 is all")
-    return options
-
-
-def expand(words: Sequence[str]) -> list[str]:
-    """Turn folders and patterns into the captures they stand for, in order of name. Raises ``TcpscopeError``."""
-    import glob
-    import os
-
-    paths: list[str] = []
-    for word in words:
-        found = [word]
-        if os.path.isdir(word):
-            inside = (os.path.join(word, name) for name in sorted(os.listdir(word)))
-            found = [path for path in inside if os.path.isfile(path) and is_capture(path)]
-        elif "*" in word and not os.path.exists(word):
-            found = sorted(glob.glob(word))
-        if not found:
-            raise TcpscopeError(f"no capture in {word}")
-        paths += found
-    return paths
 
 
 class _Executor:
@@ -141,7 +115,7 @@ class _Replayable:
             os.unlink(self._name)
 
 
-def _print_lines(paths: Sequence[str], options: Namespace) -> int:
+def _print_lines(paths: Sequence[str], options: Namespace, matches: Matches | None) -> int:
     """Print segment by segment what is known at that moment, as ``tcpscope capture`` does."""
     import json
     from itertools import count
@@ -157,6 +131,8 @@ def _print_lines(paths: Sequence[str], options: Namespace) -> int:
             for chunk in source.iter_chunks():
                 onward = chunk._replace(first_packet=before + chunk.first_packet)
                 for number, seen in follower.follow(onward):
+                    if matches is not None and not any(map(matches, _sockets_of(seen))):
+                        continue
                     line = (
                         json.dumps({**segment_object(seen), "connection": number}) if options.json else style.line(seen)
                     )
@@ -168,6 +144,15 @@ def _print_lines(paths: Sequence[str], options: Namespace) -> int:
                 is_damaged = True
                 print(f"tcpscope: damaged: {damage}", file=sys.stderr)
     return 1 if is_damaged else 0
+
+
+def _sockets_of(seen: CapturedSegment) -> Iterator[Socket]:
+    """Both ends after a segment, as sockets for a filter."""
+    from tcpscope.model.socket import Socket
+    from tcpscope.model.state import State
+
+    yield Socket("tcp", seen.source_state or State.CLOSED, seen.source, seen.destination)
+    yield Socket("tcp", seen.destination_state or State.CLOSED, seen.destination, seen.source)
 
 
 def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) -> None:
@@ -198,11 +183,11 @@ def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) 
         write("\n".join(draw_ladder(connection, steps)) + "\n")
 
 
-def _print_states_at(analysis: Analysis, options: Namespace) -> None:
-    from tcpscope.views.state_at import end_object, iter_states_at, render_states_at
+def _print_states_at(analysis: Analysis, options: Namespace, matches: Matches | None) -> None:
+    from tcpscope.views.state_at import end_object, iter_states_at, render_states_at, socket_at
 
     at_ns = parse_time(options.state_at, analysis.totals.first_ns or 0)
-    ends = list(iter_states_at(analysis.connections, at_ns))
+    ends = [end for end in iter_states_at(analysis.connections, at_ns) if matches is None or matches(socket_at(end))]
     if options.json:
         import json
 
@@ -258,19 +243,25 @@ def _export(connections: Iterable[Connection], options: Namespace) -> None:
         sys.stdout.write(line + "\n")
 
 
-def print_json(analysis: Analysis) -> None:
-    """Print the object of the contract piece by piece: a large capture is never one large string."""
+def print_json(analysis: Analysis, refused: Sequence[Refused], rest: Mapping[str, object]) -> None:
+    """Print the object of the contract piece by piece: a large capture is never one large string.
+
+    ``rest`` are the fields of the dumps that were read with it.
+    """
     import json
 
     from tcpscope.views.connection_object import connection_object, damage_object, finding_object
 
     out = sys.stdout.write
-    out('{"schema": "tcpscope.read/1", "kind": "capture", "connections": [')
+    kind = "capture and dump" if rest else "capture"
+    out(f'{{"schema": "tcpscope.read/1", "kind": "{kind}", "connections": [')
     for index, connection in enumerate(analysis.connections):
         out((", " if index else "") + json.dumps(connection_object(connection)))
     totals = analysis.totals
     tail = {
-        "damage": [damage_object(damage) for damage in analysis.damage],
+        "damage": [
+            *(damage_object(damage) for damage in analysis.damage), *(refused_object(*one) for one in refused),
+        ],
         "totals": {
             "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,
             "first_ns": totals.first_ns, "last_ns": totals.last_ns, "not_tcp": totals.not_tcp,
@@ -281,6 +272,7 @@ def print_json(analysis: Analysis) -> None:
             ],
         },
         "findings": [finding_object(finding) for finding in analysis.findings],
+        **rest,
     }  # fmt: skip
     out("], " + json.dumps(tail)[1:] + "\n")
 

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tcpscope.cli.filtering import Selection
 from tcpscope.cli.list import is_coloured, write
 from tcpscope.doctor import diagnose
-from tcpscope.dumps.read import read_dumps, with_ages
+from tcpscope.dumps.read import with_ages
+from tcpscope.model.errors import UsageError
 from tcpscope.model.finding import Finding
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.state import State
 from tcpscope.views import socket_table
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
 _USUAL = (*socket_table.USUAL, "program")
 
 
-def read_looks(paths: Sequence[str]) -> list[Snapshot]:
-    """Read the looks of all files, oldest first; ages are bounds from look to look of the same sockets."""
-    looks = sorted((look for path in paths for look in read_dumps(path)), key=lambda look: look.taken_ns)
+def ordered_looks(looks: Iterable[Snapshot]) -> list[Snapshot]:
+    """Put the looks of all files in order, oldest first; ages are bounds from look to look of the same sockets."""
+    looks = sorted(looks, key=lambda look: look.taken_ns)
     for place in range(1, len(looks)):
         looks[place] = with_ages(looks[place - 1], looks[place])
     return looks
+
+
+def show_looks(looks: Sequence[Snapshot], selection: Selection | None, options: Namespace) -> None:
+    """Print what the options of the command line ask for. Raises ``UsageError`` for an unknown column."""
+    try:
+        print_looks(
+            looks, selection, names=options.names, columns=options.columns, sort=options.sort, color=options.color,
+            header=not options.no_header,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def print_looks(
@@ -57,9 +73,9 @@ def print_looks(
 
 
 def looks_object(looks: Sequence[Snapshot], selection: Selection | None) -> dict[str, object]:
-    """Return the object of the public contract: the last look's sockets, and all looks when there are several."""
+    """Return the fields of the public contract: the last look's sockets, and all looks when there are several."""
     objects = [_look_object(look, selection) for look in looks]
-    whole: dict[str, object] = {"schema": "tcpscope.read/1", "kind": "dump", **objects[-1]}
+    whole = dict(objects[-1])
     if len(objects) > 1:
         whole["looks"] = objects
     return whole

@@ -1,9 +1,6 @@
-"""What ``tcpscope read`` understands on its command line, for dumps and captures alike, and which of them a file is."""
+"""What ``tcpscope read`` understands on its command line, for dumps and captures alike."""
 
 from __future__ import annotations
-
-import os
-import sys
 
 from tcpscope.cli.flags import new_parser
 
@@ -15,7 +12,7 @@ EPILOG = """examples:
   tcpscope read customer.txt                  netstat, ss or lsof output from any system, several in one file too
   ssh web01 netstat -anp | tcpscope read -    from a pipe
   tcpscope read monday.txt tuesday.txt        two looks: ages and growth
-  tcpscope read dump.txt --filter 'state close-wait'
+  tcpscope read dump.txt --filter 'state close-wait dport = :443'
 
   tcpscope read trace.pcapng                     pairs of final states, verdicts, one line per connection
   tcpscope read trace.pcapng --lines             as tcpdump prints it, with states, handshake and close counted
@@ -30,20 +27,20 @@ EPILOG = """examples:
 Text: netstat (Linux, BSD, macOS, Windows), ss, lsof -i and -F, /proc/net/tcp; prompts and prose in between are no
 harm. What looks like a row and is not understood is counted and shown.
 Captures: pcap and pcapng, either byte order, micro- or nanoseconds; gzip, bzip2, xz, zstd. What is damaged is said
-with its place, what could be read is shown, and the exit code is 1."""
+with its place. Several files: each good one is shown, each bad one is named. Exit code 1 when a file could not be
+read or is damaged, 4 when all that is missing is a permission, 2 for a bad option or filter."""
 _EXPORTS = ("zeek", "zeek-json", "parquet", "arrow")
-#: The first bytes of pcap (both byte orders, micro- and nanoseconds), pcapng, gzip and zstd.
-CAPTURE_MAGICS = (
-    b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a",
-    b"\xa1\xb2\xcd\x34", b"\x34\xcd\xb2\xa1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX",
-)  # fmt: skip
 
 
 def new_read_parser() -> argparse.ArgumentParser:
     """Make the parser for dumps and captures: one help for both."""
     parser = new_parser("read", "Read a capture, or a dump of netstat, ss, lsof or /proc/net/tcp.", EPILOG)
     parser.add_argument("files", nargs="+", metavar="FILE", help="a file, for captures also a folder; - is stdin")
-    parser.add_argument("--filter", metavar="FILTER", help="dumps: only these sockets (as tcpscope list FILTER)")
+    parser.add_argument(
+        "--filter",
+        metavar="FILTER",
+        help="only these sockets; of captures: connections with such an end",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("-o", "--columns", metavar="A,B,+C", help="these columns; with + added to the usual ones")
     parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
@@ -62,20 +59,3 @@ def new_read_parser() -> argparse.ArgumentParser:
     group.add_argument("--cluster", metavar="ADDRESS", help="many files on the workers of a Dask scheduler")
     group.add_argument("--engine", choices=("auto", "python", "compiled"), default="auto", help="auto: by size")
     return parser
-
-
-def is_capture(path: str) -> bool:
-    """Whether a file begins as a capture does; looks ahead on standard input without consuming it.
-
-    A folder, and a pattern the shell has left as it is, stand for captures.
-    """
-    if os.path.isdir(path) or ("*" in path and not os.path.exists(path)):
-        return True
-    try:
-        if path == "-":
-            ahead: bytes = getattr(sys.stdin.buffer, "peek", lambda size: b"")(4)
-            return ahead.startswith(CAPTURE_MAGICS)
-        with open(path, "rb") as file:
-            return file.read(4).startswith(CAPTURE_MAGICS)
-    except OSError:
-        return False

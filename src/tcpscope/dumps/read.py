@@ -7,7 +7,7 @@ import sys
 import time
 
 from tcpscope.dumps.looks import DumpReader
-from tcpscope.model.errors import TcpscopeError, UsageError
+from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Age, Socket
 
@@ -25,15 +25,12 @@ _LONGEST_LINE = 1 << 16
 def read_dumps(path: str) -> list[Snapshot]:
     """Read all looks in a file (``-``: standard input), oldest first.
 
-    Raises ``UsageError`` when the file cannot be opened or holds no row of any known tool.
+    Raises ``OSError`` when the file cannot be opened and ``TcpscopeError`` when it holds no row of any known tool.
     """
     if path == "-":
         return _read_stream(sys.stdin.buffer, "standard input", time.time_ns())
-    try:
-        with open(path, "rb") as file:
-            return _read_stream(file, path, os.fstat(file.fileno()).st_mtime_ns)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    with open(path, "rb") as file:
+        return _read_stream(file, path, os.fstat(file.fileno()).st_mtime_ns)
 
 
 def read_dump(path: str) -> Snapshot:
@@ -94,12 +91,14 @@ def _choose_decoder(piece: bytes, name: str) -> IncrementalDecoder:
     if piece[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what PowerShell writes with >
         return codecs.getincrementaldecoder("utf-16")("replace")
     if b"\0" in piece[:4096]:
-        raise UsageError(f"{name} is no text: expected a capture, or the output of netstat, ss, lsof or /proc/net/tcp")
+        raise TcpscopeError(
+            f"{name} is no text: expected a capture, or the output of netstat, ss, lsof or /proc/net/tcp"
+        )
     return codecs.getincrementaldecoder("utf-8-sig")("replace")
 
 
 def _no_dump(name: str, where: str) -> TcpscopeError:
-    return UsageError(
+    return TcpscopeError(
         f"no row of netstat, ss, lsof or /proc/net/tcp in {where} of {name}: "
         "take a dump with 'netstat -anp', 'ss -tanpioem' or 'lsof -nP -i'"
     )

@@ -10,7 +10,7 @@ class TcpscopeError(Exception):
 
 
 class UsageError(TcpscopeError):
-    """A bad option, filter, state name or file name (exit code 2)."""
+    """A bad option, filter or state name (exit code 2). A file that cannot be read is none: that is 1."""
 
     exit_code = 2
 

@@ -11,6 +11,7 @@ from tcpscope.model.finding import Finding
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.packets.cases import collect
 from tcpscope.packets.findings import find
+from tcpscope.packets.ledger import in_order
 from tcpscope.packets.merge import merge, read_parts_in_order
 from tcpscope.packets.records import Connections
 from tcpscope.packets.spread import read_parts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
+    from tcpscope.model.socket import Socket
     from tcpscope.packets.ledger import Ledger
 
 #: Engines by name; ``auto`` takes the compiled one when it is installed and the capture large enough.
@@ -48,12 +50,14 @@ def analyse(
     engine: str = "auto",
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
+    matches: Callable[[Socket], bool] | None = None,
 ) -> Analysis:
     """Follow every connection in the captures ``paths`` (``-``: standard input).
 
     Several captures are taken as parts of one: connections that span them are joined. ``executor`` runs one file
-    per task; ``progress(done_bytes, all_bytes)`` is called now and then. Raises ``UsageError`` for an unknown
-    engine, ``OSError`` and ``TcpscopeError`` for a file that cannot be opened; damage inside a file is reported.
+    per task; ``progress(done_bytes, all_bytes)`` is called now and then. ``matches`` keeps the connections of which
+    one end, as the socket that ``ss`` would show, passes (see :mod:`tcpscope.filters`). Raises ``UsageError`` for an
+    unknown engine, ``OSError`` and ``TcpscopeError`` for a file that cannot be opened; damage inside is reported.
     """
     if engine not in ENGINES:
         raise UsageError(f"no engine {engine!r}: choose from {', '.join(ENGINES)}")
@@ -69,7 +73,13 @@ def analyse(
         part = merge(read_parts(names, chosen, executor, tell))
     else:
         part = read_parts_in_order(names, chosen, tell)
-    return summarize(part.ledger, part.damage, part.engine)
+    if matches is None:
+        return summarize(part.ledger, part.damage, part.engine)
+    from tcpscope.packets.narrow import narrow
+
+    ledger, serials = narrow(part.ledger, matches)
+    _, places = in_order(part.ledger)
+    return summarize(ledger, part.damage, part.engine, [int(places[serial]) for serial in serials])
 
 
 def choose_engine(engine: str, size_bytes: int) -> str:
@@ -90,7 +100,7 @@ def choose_engine(engine: str, size_bytes: int) -> str:
     return "compiled" if size_bytes >= UNPREPARED_BYTES or is_on_disk() else "python"
 
 
-def summarize(ledger: Ledger, damage: tuple[Damage, ...], engine: str) -> Analysis:
-    """Turn an engine's ledger into an :class:`Analysis`."""
-    connections = Connections(ledger)
+def summarize(ledger: Ledger, damage: tuple[Damage, ...], engine: str, places: Sequence[int] | None = None) -> Analysis:
+    """Turn an engine's ledger into an :class:`Analysis`; for ``places`` see :class:`Connections`."""
+    connections = Connections(ledger, places)
     return Analysis(connections, find(collect(ledger, connections.places)), damage, count_totals(ledger, engine))

@@ -112,7 +112,7 @@ def merge(parts: Sequence[Part]) -> Part:
     joined = Ledger()
     before = 0
     for part in parts:
-        _take_over(joined, part.ledger, before, spanning)
+        copy_chosen(joined, part.ledger, before, _is_apart(part.ledger, spanning))
         before += part.packets
     sources = tuple(source for part in parts for source in part.sources)
     _count(joined, parts)
@@ -132,14 +132,13 @@ def _spanning_keys(ledgers: list[Ledger]) -> set[bytes]:
     return spanning
 
 
-def _take_over(joined: Ledger, ledger: Ledger, packets_before: int, spanning: set[bytes]) -> None:
-    """Append the connections of ``ledger`` that are in no other, numbers moved."""
+def copy_chosen(joined: Ledger, ledger: Ledger, packets_before: int, is_chosen: Callable[[int], bool]) -> None:
+    """Append connections of ``ledger``, numbers of packets moved; nothing can be added to them afterwards."""
     new_serial: dict[int, int] = {}
     for serial in range(len(ledger)):
-        key = ledger.key_of(serial)
-        if key not in spanning:
+        if is_chosen(serial):
             new_serial[serial] = len(joined)
-            f, q, extra, _ = ledger.flow(serial)
+            f, q, extra, key = ledger.flow(serial)
             f[layout.FIRST_PACKET] += packets_before
             if extra[layout.PENDING_SYN_PACKET]:
                 extra[layout.PENDING_SYN_PACKET] += packets_before
@@ -150,6 +149,14 @@ def _take_over(joined: Ledger, ledger: Ledger, packets_before: int, spanning: se
         moved = new_serial.get(what >> 20)
         if moved is not None:
             joined.log.extend((moved << 20 | what & 0xFFFFF, packet + packets_before, *times))
+
+
+def _is_apart(ledger: Ledger, spanning: set[bytes]) -> Callable[[int], bool]:
+    return lambda serial: ledger.key_of(serial) not in spanning
+
+
+def _is_any(serial: int) -> bool:
+    return True
 
 
 def _append(joined: Ledger, key: bytes, f: list[int], q: list[int], extra: list[int]) -> None:
@@ -172,7 +179,7 @@ def _follow_again(joined: Ledger, sources: tuple[Source, ...], spanning: set[byt
         feed(tracker, source.path, before)
         before += source.packets
     again = tracker.finish()
-    _take_over(joined, again, 0, set())
+    copy_chosen(joined, again, 0, _is_any)
     if FRAGMENT in again.skipped:
         joined.skipped[FRAGMENT] = again.skipped[FRAGMENT]
 
@@ -193,7 +200,7 @@ def _count(joined: Ledger, parts: Sequence[Part]) -> None:
 def plain(ledger: Ledger) -> Ledger:
     """Return a ledger in lists, with nothing pending: what :func:`merge` gives, for one part."""
     copy = Ledger()
-    _take_over(copy, ledger, 0, set())
+    copy_chosen(copy, ledger, 0, _is_any)
     copy.packets, copy.first_ns, copy.last_ns = ledger.packets, ledger.first_ns, ledger.last_ns
     copy.skipped = dict(ledger.skipped)
     return copy

@@ -39,9 +39,11 @@ class Connections(Sequence[Connection]):
     ``places`` says for each serial of the ledger where it is here.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, places: Sequence[int] | None = None) -> None:
+        """``places``: for each serial its place in the whole capture, when this is a choice of its connections."""
         self.ledger = ledger
         self._order, self.places = in_order(ledger)
+        self.places = self.places if places is None else places
 
     def examples(self) -> Iterator[Connection]:
         """Yield connections of every final pair of states: all of a few, the first ones of many."""
@@ -60,7 +62,8 @@ class Connections(Sequence[Connection]):
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return build_connection(self.ledger, int(self._order[index]))._replace(number=index + 1)
+        serial = int(self._order[index])
+        return build_connection(self.ledger, serial)._replace(number=int(self.places[serial]) + 1)
 
 
 def build_connection(ledger: Ledger, serial: int) -> Connection:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from tcpscope.model.connection import Connection
 from tcpscope.model.record import NamedTuple
+from tcpscope.model.socket import Socket
 from tcpscope.model.spelling import DIALECTS, IDENTIFIERS
 from tcpscope.model.state import State
 from tcpscope.views.packet_ladder import initial_state
@@ -75,6 +76,14 @@ def render_states_at(ends: Iterable[EndAt], names: str = "ss", *, header: bool =
         age = "" if found.age_ms is None else f"{found.age_ms:.3f}"
         rows.append([spelled[found.state], str(local), str(peer), found.end, age, doubt])
     return render_table(_COLUMNS, rows, header=header)
+
+
+def socket_at(found: EndAt) -> Socket:
+    """Return one end as the socket that ``ss`` would have shown."""
+    local, peer = found.connection.client, found.connection.server
+    if found.end == "server":
+        local, peer = peer, local
+    return Socket("tcp", found.state, local, peer)
 
 
 def end_object(found: EndAt) -> dict[str, object]:

@@ -94,7 +94,6 @@ BAD = (
     "--config /nonexistent",
     "--interval 0",
     "--fail-on dreadful",
-    "/nonexistent",
     "--netns x /dev/null",
     "--port 70000",
     "--nonsense",

@@ -119,7 +119,7 @@ def test_exports_and_json_agree(capture, capsys):
 
 def test_options_of_the_other_kind_are_refused(capture, tmp_path, capsys):
     dump = tmp_path / "dump.txt"
-    dump.write_text("Proto Recv-Q Send-Q Local Address Foreign Address State\n")
-    for arguments in ([capture, "--filter", "state listen"], [str(dump), "--ladder", "1"]):
+    dump.write_text("Proto Recv-Q Send-Q Local Address Foreign Address State\ntcp 0 0 0.0.0.0:22 0.0.0.0:* LISTEN\n")
+    for arguments in ([capture, "--filter", "pid = 1"], [str(dump), "--ladder", "1"]):
         assert main(["read", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -56,7 +56,6 @@ def test_read_standard_input():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["/nowhere/at/all"], "cannot read /nowhere/at/all: No such file"),
         (["DUMP", "--filter", "state none"], "'none' is no state"),
         (["DUMP", "--columns", "nonsense"], "nonsense"),
         ([], "FILE"),

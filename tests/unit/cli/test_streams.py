@@ -72,7 +72,7 @@ def test_closed_stdin_is_one_line(argv):
         stderr=subprocess.PIPE,
         timeout=60,
     )
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == 1, done.stderr
     assert done.stderr.count(b"\n") == 1 and b"internal error" not in done.stderr
 
 
