@@ -66,9 +66,15 @@ def advertise(tcb: Tcb) -> int:
 
 
 def is_window_update_due(tcb: Tcb) -> bool:
-    """Whether reading has freed enough to tell the peer at once: two segments, or half the buffer."""
+    """Whether reading has freed enough to tell the peer at once: half the buffer, or two segments that it waits for.
+
+    It waits where its window is all but shut, and where something is missing: then no acknowledgement moves on, and
+    with it no window, until the hole is filled. Why not always: each read would cost an ACK.
+    """
     step = free_bytes(tcb) - tcb.rcv_wnd
-    return step * 2 >= tcb.receive_buffer_bytes or (step >= 2 * tcb.rcv_mss_bytes and tcb.rcv_wnd < tcb.rcv_mss_bytes)
+    if step * 2 >= tcb.receive_buffer_bytes:
+        return True
+    return step >= 2 * tcb.rcv_mss_bytes and (tcb.rcv_wnd < tcb.rcv_mss_bytes or bool(tcb.out_of_order))
 
 
 def take_text(tcb: Tcb, seq: int, text: Piece, now_ns: int) -> None:

@@ -246,6 +246,23 @@ def test_window_update_follows_reading():
     assert update.flags == ACK and update.wnd == 65535
 
 
+def test_reading_behind_a_hole_tells_the_window_at_once():
+    """No acknowledgement moves on until the hole is filled, so that nothing else would tell of the room."""
+    bench = Bench(RFC._replace(timestamps=False)).established(Options(mss=1000, sack_permitted=True))
+    for _ in range(4):
+        bench.got(ACK, text=bytes(1000))
+    edge = bench.tcb.rcv_adv
+    bench.got(ACK, seq=add(bench.seq, 1000), text=bytes(1000))
+    (update,) = bench.call("receive", 1 << 20)
+    told = add(update.ack, update.wnd << bench.tcb.rcv_wscale)
+    assert 0 < (told - edge) & 0xFFFFFFFF < 5000 and update.options.sack
+    assert bench.call("receive", 1 << 20) == []
+    whole = Bench().established(MSS)
+    for _ in range(4):
+        whole.got(ACK, text=bytes(1000))
+    assert whole.call("receive", 1 << 20) == []  # without a hole the next ACK is soon enough
+
+
 def test_right_edge_never_moves_left_while_text_comes_in():
     bench = Bench(RFC).established(Options(mss=1000, window_scale=3))
     bench.connection.set_buffers(receive_bytes=65535)
