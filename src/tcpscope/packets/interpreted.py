@@ -6,6 +6,7 @@ view for the rest) and the book of open flows.
 
 from __future__ import annotations
 
+from array import array
 from struct import Struct
 
 from tcpscope.model.record import TYPE_CHECKING
@@ -20,7 +21,7 @@ from tcpscope.wire import link
 from tcpscope.wire.fragments import Reassembler
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from tcpscope.capture import Chunk
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _USUAL = Struct(">12x3sxH2xHxB14xIIBBH")
 _USUAL_START = b"\x08\x00\x45"
 _TCP = Struct(">4xIIBBH")
+_PENDING = (layout.PENDING_1, layout.PENDING_2)
 _GROW = bytes(8 * layout.LOG_WORDS * 4096)
 
 
@@ -196,6 +198,44 @@ class InterpretedEngine:
             State(f[end * layout.HALF_WORDS + layout.STATE]),
             State(f[other * layout.HALF_WORDS + layout.STATE]),
         )
+
+    def keep(self, serials: Sequence[int]) -> None:
+        """Forget all connections but these and count anew from 0 in this order; of the log what may change stays."""
+        old = self.ledger
+        self.ledger = new = Ledger()
+        new.packets, new.first_ns, new.last_ns, new.skipped = old.packets, old.first_ns, old.last_ns, old.skipped
+        for serial, before in enumerate(serials):
+            f, key = old.flows[before], old.keys[before]
+            self._move_log_rows(old, serial, f)
+            if f[layout.EXTRA]:
+                new.extras.append(old.extras[f[layout.EXTRA]])
+                f[layout.EXTRA] = len(new.extras) - 1
+            new.flows.append(f)
+            new.quads.append(old.quads[before])
+            new.keys.append(key)
+        self._known = {}
+        for serial, key in enumerate(new.keys):
+            half = (len(key) - 4) // 2
+            self._known[key[half:-4] + key[:half] + key[-2:] + key[-4:-2]] = (serial, 1)
+            self._known[key] = (serial, 0)
+
+    def _move_log_rows(self, old: Ledger, serial: int, f: list[int]) -> None:
+        log = self.ledger.log
+        self._make_room()
+        for word in (layout.SYN_ROW, *(h + word for h in (0, layout.HALF_WORDS) for word in _PENDING)):
+            if f[word]:
+                row, at = log[layout.LOG_NEXT], f[word] * layout.LOG_WORDS
+                what, *rest = old.log[at : at + layout.LOG_WORDS]
+                log[row * layout.LOG_WORDS : (row + 1) * layout.LOG_WORDS] = array(
+                    "q", (serial << 20 | what & 0xFFFFF, *rest)
+                )
+                log[layout.LOG_NEXT] = row + 1
+                f[word] = row
+
+    def forget_mentions(self) -> None:
+        """Forget what only joining captures needs: flows known from ICMP errors and fragments alone."""
+        self.ledger.mentioned.clear()
+        self._fragments.first.clear()
 
     def finish(self) -> Ledger:
         """Return the ledger, cut to size."""

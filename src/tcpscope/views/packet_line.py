@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tcpscope.model.address import Endpoint
 
 _MASK = 0xFFFF_FFFF
+#: Directions whose first number is remembered; the oldest half goes when there are more.
+_MOST_STARTS = 65_536
 _SYN_STEPS: dict[tuple[bool, State | None], str] = {
     (False, State.SYN_SENT): "handshake 1 of 3",
     (True, State.SYN_RECEIVED): "handshake 2 of 3",
@@ -60,6 +62,9 @@ class LineStyle:
         """Return sequence and acknowledgment number counted from where each direction began."""
         segment, way = seen.segment, (seen.source, seen.destination)
         if segment.flags & SYN:
+            if len(self._starts) > _MOST_STARTS:
+                for old in [*self._starts][: _MOST_STARTS // 2]:
+                    del self._starts[old]
             self._starts[way] = segment.seq
         if self._absolute or segment.flags & SYN:
             return segment.seq, segment.ack
