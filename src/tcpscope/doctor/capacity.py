@@ -14,7 +14,7 @@ from tcpscope.doctor.hints import code, command, config, sysctl
 from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.wording import count, example, listing, many, percent, size
 from tcpscope.model.finding import Finding, Severity
-from tcpscope.model.snapshot import Process
+from tcpscope.model.snapshot import ControlGroup, Process
 from tcpscope.model.state import State
 
 
@@ -70,6 +70,54 @@ def memory(look: Look) -> Iterator[Finding]:
             ),
         ),
         heavy,
+    )
+
+
+def memory_of_groups(look: Look) -> Iterator[Finding]:
+    """F42 tcp-memory-pressure, of one control group: the innermost of those that are full of socket buffers."""
+    full = [one for one in look.snapshot.control_groups if _is_full_of_sockets(look, one)]
+    for one in full:
+        if any(other is not one and _is_within(other.path, one.path) for other in full):
+            continue
+        members = [process for process in look.processes if _is_within(process.cgroup or "", one.path)]
+        case = Case("tcp-memory-pressure", f"cgroup {one.path}")
+        case.witness(
+            0.7,
+            f"socket buffers take {size(one.socket_bytes)} of its memory.max {size(one.limit_bytes)} ({percent(one.socket_bytes / one.limit_bytes)})",
+        )
+        case.witness(0.4, f"memory.current is {size(one.used_bytes)} ({percent(one.used_bytes / one.limit_bytes)})")
+        held = [socket for process in members for socket in look.held_by(process.pid)]
+        heavy = sorted((socket for socket in held if not socket.is_listener), key=lambda one: -one.recv_q - one.send_q)
+        if heavy and heavy[0].recv_q + heavy[0].send_q:
+            case.witness(
+                0.3,
+                f"longest queue: {size(heavy[0].recv_q + heavy[0].send_q)} of {look.whose(heavy[0])}, {example(heavy)}",
+            )
+        yield case.close(
+            Severity.HIGH,
+            f"Control group {one.path} is full, and {percent(one.socket_bytes / one.limit_bytes)} of it are socket buffers",
+            "The buffers of sockets are charged to the control group. At its limit the kernel shrinks TCP's windows and "
+            "drops data of these sockets alone, while the machine has memory to spare; in the end the OOM killer comes.",
+            (
+                command(f"cat /sys/fs/cgroup{one.path}/memory.stat /sys/fs/cgroup{one.path}/memory.events"),
+                command("tcpscope list -e --sort -recv-q   (and -send-q) shows whose queues are long"),
+                config(f"systemd: MemoryMax= above {size(one.limit_bytes)}; containers: a larger memory limit"),
+            ),
+            heavy,
+            ("net.ipv4.tcp_mem: it is the limit of the whole machine, not of this group",),
+        )
+
+
+def _is_within(path: str, group: str) -> bool:
+    return f"{path}/".startswith(group.rstrip("/") + "/")
+
+
+def _is_full_of_sockets(look: Look, group: ControlGroup) -> bool:
+    if group.limit_bytes <= 0 or group.socket_bytes < 0:
+        return False
+    used, sockets = group.used_bytes / group.limit_bytes, group.socket_bytes / group.limit_bytes
+    return used >= look.limit_of("tcp-memory-pressure.group_used") and sockets >= look.limit_of(
+        "tcp-memory-pressure.group_sockets"
     )
 
 
@@ -352,4 +400,4 @@ def conntrack(look: Look) -> Iterator[Finding]:
     )
 
 
-RULES = (descriptors, memory, orphans, zombies, unlisted, shared, softnet, conntrack)
+RULES = (descriptors, memory, memory_of_groups, orphans, zombies, unlisted, shared, softnet, conntrack)

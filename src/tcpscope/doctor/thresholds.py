@@ -104,6 +104,8 @@ TABLE: tuple[Threshold, ...] = (
     Threshold("sndbuf-limited.share", 0.5, "share", "of the time the socket had something to send"),
     Threshold("sndbuf-limited.busy_s", 10, "s", "of sending, before a share says anything"),
     Threshold("tcp-memory-pressure.critical", 0.9, "share", "of tcp_mem's hard limit (as netdata)"),
+    Threshold("tcp-memory-pressure.group_used", 0.9, "share", "of a control group's memory.max: the kernel reclaims and keeps TCP's windows small"),
+    Threshold("tcp-memory-pressure.group_sockets", 0.2, "share", "of memory.max in socket buffers: they are what fills it"),
     Threshold("too-many-orphans.medium", 0.25, "share", "the kernel counts bad orphans fourfold"),
     Threshold("too-many-orphans.critical", 0.5, "share", "the kernel counts suspicious orphans twice"),
     Threshold("rst-storm-sent.rate", 20, "1/s", "without a baseline; with one, ten times its value and at least 5"),

@@ -31,9 +31,12 @@ class NetworkNamespace:
     @classmethod
     def create(cls) -> NetworkNamespace:
         """Make a new, empty namespace. Raises ``NotPermitted`` without CAP_SYS_ADMIN."""
-        with inside(_OWN):
-            _unshare_network()
-            return cls(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            with inside(_OWN):
+                _unshare_network()
+                return cls(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC))
+        except NotPermitted as error:
+            raise NotPermitted("network namespaces need CAP_SYS_ADMIN: run as root (sudo)") from error
 
     @property
     def path(self) -> str:
@@ -79,7 +82,7 @@ def _unshare_network() -> None:
         return
     code = ctypes.get_errno()
     if code == errno.EPERM:
-        raise NotPermitted("network namespaces need CAP_SYS_ADMIN: run as root (sudo)")
+        raise NotPermitted("unshare()")
     if code == errno.EINVAL:
         raise Unsupported("this kernel has no network namespaces (CONFIG_NET_NS)")
     raise TcpscopeError(f"unshare(): {os.strerror(code)}")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from tcpscope.kernel import sock_diag
+from tcpscope.kernel.cgroups import read_control_groups
 from tcpscope.kernel.counters import read_counters, read_limits, read_sysctl, read_sysctls
 from tcpscope.kernel.interfaces import read_interfaces
 from tcpscope.kernel.namespaces import inside, read_cookie
@@ -57,6 +58,7 @@ def take_snapshot(
         other_inodes=other_inodes,
         interfaces=interfaces,
         packet_filter=packet_filter,
+        control_groups=read_control_groups(one.cgroup for one in processes.values()),
     )
 
 

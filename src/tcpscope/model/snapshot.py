@@ -29,6 +29,15 @@ class Process(NamedTuple):
     netns: int = 0  #: inode of its network namespace; 0: not known
 
 
+class ControlGroup(NamedTuple):
+    """The memory of one control group with a limit: of its sockets, of all it has, and what it may have."""
+
+    path: str
+    socket_bytes: int
+    used_bytes: int
+    limit_bytes: int
+
+
 class Interface(NamedTuple):
     """One network interface and its addresses, each as ``192.0.2.1/24``."""
 
@@ -85,6 +94,7 @@ class Snapshot(NamedTuple):
     interfaces: Sequence[Interface] = ()
     netns_cookie: int = 0  #: number of the namespace that is never given again (``SO_NETNS_COOKIE``); 0: not known
     packet_filter: tuple[FilterChain, ...] | None = None  #: ``None``: not looked at
+    control_groups: Sequence[ControlGroup] = ()  #: those of the processes that have a memory limit
 
     @property
     def place(self) -> int:

@@ -9,7 +9,7 @@ from tcpscope.doctor import diagnose
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, KnownListener
 from tcpscope.model.packet_filter import FilterChain, FilterRule
-from tcpscope.model.snapshot import Coverage, Snapshot
+from tcpscope.model.snapshot import ControlGroup, Coverage, Snapshot
 from tcpscope.model.socket import Owner
 from tcpscope.model.state import State
 
@@ -274,3 +274,21 @@ def test_descriptors_opened_between_two_looks_are_no_zombies():
     """A busy server: the list of sockets is a moment older than the list of descriptors."""
     before = snap(processes=(holding(60)._replace(socket_inodes=tuple(range(800_000, 800_060))),))
     assert not found("zombie-socket-fds", grown(before)._replace(processes={2215: holding(60)}), before)
+
+
+def test_control_group_full_of_socket_buffers_is_named_and_one_full_of_other_memory_is_not():
+    mib = 1 << 20
+    group = ControlGroup("/app.slice/web", 120 * mib, 250 * mib, 256 * mib)
+    above = ControlGroup("/app.slice", 120 * mib, 255 * mib, 256 * mib)
+    web = process(cgroup="/app.slice/web")
+    reader = sock(State.ESTABLISHED, recv_q=6_000_000)
+    (finding,) = found("tcp-memory-pressure", snap(reader, processes=(web,), control_groups=(above, group)))
+    assert finding.scope == "cgroup /app.slice/web"
+    assert "47 %" in finding.title
+    assert any("java (2215)" in line for line in finding.evidence)
+    for healthy in (
+        group._replace(socket_bytes=mib),
+        group._replace(used_bytes=100 * mib),
+        group._replace(limit_bytes=0),
+    ):
+        assert not found("tcp-memory-pressure", snap(reader, processes=(web,), control_groups=(healthy,)))
