@@ -11,7 +11,7 @@ _tcpscope() {
         trace) words='--help --count --duration --json --summary --ladder --retransmits --netns --all-namespaces --tier --names --color --no-header' ;;
         stats) words='--help --json --all --brief --list --netns' ;;
         kill) words='--help --dry-run --yes --json --netns --names --color' ;;
-        read) words='--help --filter --json --columns --sort --no-header --names --color --lines --ladder --svg --state-at --export --to --csv --limit --cluster --engine' ;;
+        read) words='--help --filter --json --columns --sort --no-header --names --color --lines --ladder --svg --state-at --export --to --csv --limit --cluster --engine --prepare' ;;
         states) words='--help --tcp --udp --ipv4 --ipv6 --no-header --by --json --csv --columns --sort --watch --names --color --continuous --netns --all-namespaces' ;;
         doctor) words='--help --interval --once --netns --fail-on --only --port --threshold --config --no-store --brief --color --json --list --thresholds' ;;
         tune) words='--help --changes --write --force --wrong --netns --color --json' ;;

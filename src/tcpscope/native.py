@@ -22,18 +22,16 @@ from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from types import ModuleType
     from typing import Any
 
     Thing = Any  #: numba, llvmlite and arrays, unseen by the type checker
     Entry = Callable[..., int]
-    # what :func:`arrays` gives to entries
-    bytes_at: Callable[[int, int], Thing]
-    longs_at: Callable[[int, int], Thing]
-    ints_at: Callable[[int, int], Thing]
-    int_rows_at: Callable[[int, int, int], Thing]
-    word_rows_at: Callable[[int, int, int], Thing]
-    long_rows_at: Callable[[int, int, int], Thing]
+    # what :func:`pointers` gives to entries
+    octets_at: Callable[[int], Thing]
+    ints_at: Callable[[int], Thing]
+    longs_at: Callable[[int], Thing]
 
 #: Changes when what is kept, or how it is called, changes.
 _FORMAT = b"tcpscope machine code 1\n"
@@ -61,19 +59,29 @@ class Unit(NamedTuple):
 _loaded: dict[str, dict[str, Entry]] = {}
 
 
-def load(unit: Unit) -> dict[str, Entry]:
-    """Return the entries of a unit, from disk or compiled now. Raises ``Unsupported`` when neither is possible."""
-    if unit.name not in _loaded:
-        entries = _read(unit)
-        if entries is None:
-            entries = _compile(unit)
-        _loaded[unit.name] = entries
+def load(unit: Unit, progress: Callable[[int], None] | None = None) -> dict[str, Entry]:
+    """Return the entries of a unit, from disk or compiled now; ``progress`` is told how many functions are compiled.
+
+    Raises ``Unsupported`` when neither is possible.
+    """
+    if not is_ready(unit):
+        _loaded[unit.name] = _compile(unit, progress)
     return _loaded[unit.name]
 
 
-def is_kept(unit: Unit) -> bool:
+def is_ready(unit: Unit) -> bool:
     """Whether :func:`load` need not compile."""
-    return unit.name in _loaded or _read(unit) is not None
+    if unit.name not in _loaded:
+        entries = _read(unit)
+        if entries is None:
+            return False
+        _loaded[unit.name] = entries
+    return True
+
+
+def is_kept(unit: Unit) -> bool:
+    """Whether the next process need not compile either."""
+    return _read(unit) is not None
 
 
 def jit(function: Callable[..., Any], numba: Thing) -> Thing:
@@ -87,62 +95,37 @@ def jit(function: Callable[..., Any], numba: Thing) -> Thing:
     )
 
 
-def arrays(numba: Thing) -> dict[str, Thing]:
-    """Return what makes an array of an address inside an entry, by name: ``bytes_at(address, count)``, ``ints_at``
-    (32 bits), ``longs_at`` (64 bits), and of rows ``int_rows_at(address, rows, columns)``, ``word_rows_at``
-    (unsigned, 32 bits), ``long_rows_at``.
-    """
-    kinds = {"byte": numba.uint8, "int": numba.int32, "word": numba.uint32, "long": numba.int64}
-    names = {f"{name}s_at": _array_maker(numba, kind, 1) for name, kind in kinds.items()}
-    return names | {f"{name}_rows_at": _array_maker(numba, kind, 2) for name, kind in kinds.items()}
+def pointers(numba: Thing) -> dict[str, Thing]:
+    """Return what entries make pointers with, of addresses: ``octets_at``, ``ints_at`` (32 bits), ``longs_at`` (64)."""
+    kinds = {"octets_at": numba.uint8, "ints_at": numba.int32, "longs_at": numba.int64}
+    return {name: _pointer_to(numba.types.CPointer(kind), numba) for name, kind in kinds.items()}
 
 
-def _array_maker(numba: Thing, kind: Thing, dimensions: int) -> Thing:
-    from numba.core import types
-    from numba.np import arrayobj
-
-    make_array: Thing = arrayobj.make_array
-    populate_array: Thing = arrayobj.populate_array
-    array_type = types.Array(kind, dimensions, "C")
-
+def _pointer_to(kind: Thing, numba: Thing) -> Thing:
     def generate(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
-        array = make_array(array_type)(context, builder)
-        element = context.get_data_type(kind)
-        size = context.get_constant(types.intp, context.get_abi_sizeof(element))
-        address, *shape = arguments
-        strides = [builder.mul(shape[1], size), size] if dimensions == 2 else [size]
-        data = builder.inttoptr(address, element.as_pointer())
-        populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
-        return array._getvalue()
+        return builder.inttoptr(arguments[0], context.get_data_type(kind))
 
-    if dimensions == 1:
+    def typing(context: Thing, address: Thing) -> Thing:
+        return kind(numba.types.int64), generate
 
-        def array_at(typing_context: Thing, address: Thing, count: Thing) -> Thing:
-            return array_type(types.int64, types.int64), generate
-
-        return numba.extending.intrinsic(array_at)
-
-    def rows_at(typing_context: Thing, address: Thing, rows: Thing, columns: Thing) -> Thing:
-        return array_type(types.int64, types.int64, types.int64), generate
-
-    return numba.extending.intrinsic(rows_at)
+    return numba.extending.intrinsic(typing)
 
 
 # --- compiling
 
 
-def _compile(unit: Unit) -> dict[str, Entry]:
+def _compile(unit: Unit, progress: Callable[[int], None] | None) -> dict[str, Entry]:
     """Compile, keep the image when that is possible, and return the entries."""
-    numba = extras.require("numba", f"compiling the {unit.name}")
+    numba = extras.require("numba", "the compiled engine")
     libraries, names = [], {}
     functions = unit.build(numba)
-    for name in unit.entries:
-        function = functions[name]
-        signature = numba.int64(*[numba.int64] * unit.entries[name])
-        function.compile(signature)
-        compiled = function.overloads[signature.args]
-        libraries.append(compiled.library)
-        names[name] = compiled.fndesc.llvm_func_name
+    with _told(progress):
+        for name, count in unit.entries.items():
+            signature = numba.int64(*[numba.int64] * count)
+            functions[name].compile(signature)
+            compiled = functions[name].overloads[signature.args]
+            libraries.append(compiled.library)
+            names[name] = compiled.fndesc.llvm_func_name
     image = _link(_emit(libraries, set(names.values())), names)
     if image is None:
         places = {
@@ -151,6 +134,29 @@ def _compile(unit: Unit) -> dict[str, Entry]:
         return _entries(unit, places, libraries)
     _keep(unit, image)
     return _map(unit, image)
+
+
+def _told(progress: Callable[[int], None] | None) -> AbstractContextManager[object]:
+    """Tell of every function that numba has compiled."""
+    from contextlib import nullcontext
+    from itertools import count
+
+    if progress is None:
+        return nullcontext()
+    from numba.core import event
+
+    tell, done = progress, count(1)
+
+    class Listener(event.Listener):
+        def on_start(self, event: object) -> None:
+            """Nothing is done yet."""
+
+        def on_end(self, event: object) -> None:
+            """One more."""
+            tell(next(done))
+
+    watched: AbstractContextManager[object] = event.install_listener("numba:compile", Listener())
+    return watched
 
 
 def _emit(libraries: list[Thing], public: set[str]) -> bytes:
@@ -217,7 +223,7 @@ def _link(data: bytes, names: Mapping[str, str]) -> bytes | None:
 
 
 def _read(unit: Unit) -> dict[str, Entry] | None:
-    path = _path(unit)
+    path = path_of(unit)
     content = _read_own(path) if path else None
     if content is None:
         return None
@@ -256,7 +262,7 @@ def _keep(unit: Unit, image: bytes) -> None:
     import hashlib
     import tempfile
 
-    path = _path(unit)
+    path = path_of(unit)
     if not path:
         return
     start = _FORMAT + os.path.basename(path).encode()
@@ -282,7 +288,7 @@ def _forget_oldest(unit: Unit, folder: str) -> None:
         os.unlink(entry.path)
 
 
-def _path(unit: Unit) -> str:
+def path_of(unit: Unit) -> str:
     """Where the image of this unit for this machine is kept, or nothing when no name can be sure of being right."""
     import hashlib
 

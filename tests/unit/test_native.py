@@ -16,9 +16,10 @@ SOURCE = Path(native.__file__).parents[1]
 ROOT = SOURCE.parent
 
 
-def weigh(numbers, base):
+def weigh(numbers, count, base):
     total = base
-    for number in numbers:
+    for place in range(count):
+        number = numbers[place]
         if number == 1:
             total += 100
         elif number == 2:
@@ -29,18 +30,18 @@ def weigh(numbers, base):
 
 
 def enter_weigh(numbers, count, base):
-    return weigh(longs_at(numbers, count), base)  # noqa: F821
+    return weigh(longs_at(numbers), count, base)  # noqa: F821
 
 
 def enter_fill(places, rows, value):
-    table = int_rows_at(places, rows, 3)  # noqa: F821
+    table = ints_at(places)  # noqa: F821
     for row in range(rows):
-        table[row, 2] = value + row
+        table[row * 3 + 2] = value + row
     return rows
 
 
 def build(numba):
-    names = {"range": range, "__name__": __name__, **native.arrays(numba)}
+    names = {"range": range, "__name__": __name__, **native.pointers(numba)}
     for function in (weigh, enter_weigh, enter_fill):
         names[function.__name__] = native.jit(FunctionType(function.__code__, names, function.__name__), numba)
     return {"fill": names["enter_fill"], "weigh": names["enter_weigh"]}
@@ -66,7 +67,7 @@ def image(monkeypatch):
     """Compile and keep the unit, then forget it; where it is kept."""
     native.load(UNIT)
     monkeypatch.setattr(native, "_loaded", {})
-    return Path(native._path(UNIT))
+    return Path(native.path_of(UNIT))
 
 
 def works(entries):
@@ -77,8 +78,8 @@ def works(entries):
 
 
 def test_code_compiled_once_runs_again_without_compiling(image):
+    assert native.is_ready(KEPT)
     assert works(native.load(KEPT))
-    assert native.is_kept(KEPT)
     assert image.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in image.parent.iterdir()] == [image.name]
 
@@ -151,7 +152,7 @@ def test_image_of_somebody_else_is_not_loaded(image, monkeypatch):
 def test_image_under_another_name_is_not_loaded(image, monkeypatch):
     content = image.read_bytes()
     monkeypatch.setattr(native, "_read_cpu", lambda: b"another processor")
-    Path(native._path(UNIT)).write_bytes(content)
+    Path(native.path_of(UNIT)).write_bytes(content)
     assert not native.is_kept(UNIT)
 
 
@@ -168,6 +169,14 @@ def test_image_of_another_machine_or_compiler_is_not_found(image, monkeypatch, n
 def test_image_of_another_text_is_not_found(image):
     assert native.is_kept(UNIT)
     assert not native.is_kept(UNIT._replace(modules=(*UNIT.modules, pytest)))
+
+
+def test_progress_counts_the_functions_compiled():
+    told = []
+    native.load(UNIT, told.append)
+    assert told == list(range(1, len(told) + 1)) and len(told) >= 3
+    native.load(UNIT, told.append)
+    assert told[-1] == len(told)
 
 
 def test_machine_without_a_known_cpu_compiles_and_keeps_nothing(tmp_path, monkeypatch, capsys):
@@ -235,7 +244,7 @@ def test_images_beyond_the_youngest_are_forgotten(tmp_path, monkeypatch):
     native.load(UNIT)
     names = {path.name for path in folder.iterdir()}
     assert len(names) == native._MOST_IMAGES + 1
-    assert {Path(native._path(UNIT)).name, "tracker-0", "trial-0", "trial-6"} <= names
+    assert {Path(native.path_of(UNIT)).name, "tracker-0", "trial-0", "trial-6"} <= names
 
 
 def test_home_of_another_user_is_spared(tmp_path, monkeypatch):

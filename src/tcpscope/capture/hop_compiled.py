@@ -14,10 +14,10 @@ from tcpscope import extras, native
 from tcpscope.model.record import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableSequence, Sequence
+    from collections.abc import MutableSequence, Sequence
     from typing import Any
 
-    from tcpscope.native import Thing, bytes_at, long_rows_at, longs_at
+    from tcpscope.native import Thing, longs_at, octets_at
 
     Column = MutableSequence[int]
 
@@ -72,7 +72,7 @@ class CompiledColumns:
     ) -> int:
         """Append sound pcap records; return where the first other one begins."""
         position = self._hop_records(
-            native.address_of(data), len(data), position, end, is_big, skip, limit, ns_per_fraction, *self._room()
+            native.address_of(data), position, end, is_big, skip, limit, ns_per_fraction, *self._room()
         )
         self.size = self._count[0]
         return position
@@ -93,7 +93,7 @@ class CompiledColumns:
         if not interfaces:
             return position
         position = self._hop_blocks(
-            native.address_of(data), len(data), position, end, is_big, interfaces, native.address_of(self._tables),
+            native.address_of(data), position, end, is_big, interfaces, native.address_of(self._tables),
             *self._room(),
         )  # fmt: skip
         self.size = self._count[0]
@@ -113,10 +113,10 @@ def _read_32(data: Sequence[int], at: int, is_big: bool) -> int:
 
 def _hop_records(
     data: Sequence[int], position: int, end: int, is_big: bool, skip: int, limit: int, unit: int, count: Column,
-    offsets: Column, captureds: Column, originals: Column, times: Column,
+    room: int, offsets: Column, captureds: Column, originals: Column, times: Column,
 ) -> int:  # fmt: skip
     size = count[0]
-    while position + skip <= end and size < len(offsets):
+    while position + skip <= end and size < room:
         captured = _read_32(data, position + 8, is_big)
         if captured > limit or position + skip + captured > end:
             break
@@ -132,12 +132,12 @@ def _hop_records(
 
 
 def _hop_blocks(
-    data: Sequence[int], position: int, end: int, is_big: bool, interfaces: int, table: Mapping[tuple[int, int], int],
-    count: Column, offsets: Column, captureds: Column, originals: Column, times: Column, indexes: Column,
+    data: Sequence[int], position: int, end: int, is_big: bool, interfaces: int, table: Sequence[int],
+    count: Column, room: int, offsets: Column, captureds: Column, originals: Column, times: Column, indexes: Column,
     link_types: Column,
 ) -> int:  # fmt: skip
     size = count[0]
-    while position + 32 <= end and size < len(offsets):
+    while position + 32 <= end and size < room:
         length = _read_32(data, position + 4, is_big)
         if _read_32(data, position, is_big) != 6 or length < 32 or length & 3 or position + length > end:
             break
@@ -147,16 +147,16 @@ def _hop_blocks(
         if number >= interfaces or captured > length - 32 or high >= 1 << 30:
             break
         ticks = high << 32 | _read_32(data, position + 16, is_big)
-        if ticks > table[number, 5] or _read_32(data, position + length - 4, is_big) != length:
+        if ticks > table[number * 6 + 5] or _read_32(data, position + length - 4, is_big) != length:
             break
-        multiplier, divisor = table[number, 2], table[number, 3]
+        multiplier, divisor = table[number * 6 + 2], table[number * 6 + 3]
         original = _read_32(data, position + 24, is_big)
         offsets[size] = position + 28
         captureds[size] = captured
         originals[size] = original if original > captured else captured
-        times[size] = ticks // divisor * multiplier + ticks % divisor * multiplier // divisor + table[number, 4]
-        indexes[size] = table[number, 0]
-        link_types[size] = table[number, 1]
+        times[size] = ticks // divisor * multiplier + ticks % divisor * multiplier // divisor + table[number * 6 + 4]
+        indexes[size] = table[number * 6]
+        link_types[size] = table[number * 6 + 1]
         size += 1
         position += length
     count[0] = size
@@ -164,31 +164,31 @@ def _hop_blocks(
 
 
 def _enter_records(
-    data: int, length: int, position: int, end: int, is_big: int, skip: int, limit: int, unit: int, count: int,
-    room: int, offsets: int, captureds: int, originals: int, times: int, indexes: int, link_types: int,
+    data: int, position: int, end: int, is_big: int, skip: int, limit: int, unit: int, count: int, room: int,
+    offsets: int, captureds: int, originals: int, times: int, indexes: int, link_types: int,
 ) -> int:  # fmt: skip
     return _hop_records(
-        bytes_at(data, length), position, end, is_big != 0, skip, limit, unit, longs_at(count, 1),
-        longs_at(offsets, room), longs_at(captureds, room), longs_at(originals, room), longs_at(times, room),
+        octets_at(data), position, end, is_big != 0, skip, limit, unit, longs_at(count), room, longs_at(offsets),
+        longs_at(captureds), longs_at(originals), longs_at(times),
     )  # fmt: skip
 
 
 def _enter_blocks(
-    data: int, length: int, position: int, end: int, is_big: int, interfaces: int, table: int, count: int,
-    room: int, offsets: int, captureds: int, originals: int, times: int, indexes: int, link_types: int,
+    data: int, position: int, end: int, is_big: int, interfaces: int, table: int, count: int, room: int,
+    offsets: int, captureds: int, originals: int, times: int, indexes: int, link_types: int,
 ) -> int:  # fmt: skip
     return _hop_blocks(
-        bytes_at(data, length), position, end, is_big != 0, interfaces, long_rows_at(table, interfaces, 6),
-        longs_at(count, 1), longs_at(offsets, room), longs_at(captureds, room), longs_at(originals, room),
-        longs_at(times, room), longs_at(indexes, room), longs_at(link_types, room),
+        octets_at(data), position, end, is_big != 0, interfaces, longs_at(table), longs_at(count), room,
+        longs_at(offsets), longs_at(captureds), longs_at(originals), longs_at(times), longs_at(indexes),
+        longs_at(link_types),
     )  # fmt: skip
 
 
 def _build(numba: Thing) -> dict[str, Thing]:
-    names: dict[str, Thing] = {"range": range, "len": len, "__name__": __name__, **native.arrays(numba)}
+    names: dict[str, Thing] = {"__name__": __name__, **native.pointers(numba)}
     for function in (_read_32, _hop_records, _hop_blocks, _enter_records, _enter_blocks):
         names[function.__name__] = native.jit(FunctionType(function.__code__, names, function.__name__), numba)
     return {"hop_records": names["_enter_records"], "hop_blocks": names["_enter_blocks"]}
 
 
-UNIT = native.Unit("reader", (sys.modules[__name__],), {"hop_records": 16, "hop_blocks": 15}, _build)
+UNIT = native.Unit("reader", (sys.modules[__name__],), {"hop_records": 15, "hop_blocks": 14}, _build)

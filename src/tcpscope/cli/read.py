@@ -21,6 +21,8 @@ _OF_CAPTURES = ("ladder", "lines", "svg", "state_at", "export", "to", "csv", "cl
 
 def run(argv: list[str]) -> int:
     """Run ``tcpscope read``."""
+    if "--prepare" in argv:
+        return _prepare(argv)
     options = new_read_parser().parse_args(join_values(argv))
     selection = _read_selection(options)
     with _Spooled(options.files) as words:
@@ -30,6 +32,31 @@ def run(argv: list[str]) -> int:
     for refused in files.refused:
         print(f"tcpscope: {refused.why}", file=sys.stderr)
     return code or files.code
+
+
+def _prepare(argv: list[str]) -> int:
+    """Compile the engine for large captures; say on a terminal how far it is."""
+    from tcpscope.model.errors import UsageError
+    from tcpscope.packets import compiled
+
+    if len(argv) > 1:
+        raise UsageError("--prepare compiles what large captures need and reads nothing: give it alone")
+    was_ready, is_terminal = compiled.is_ready(), sys.stderr.isatty()
+
+    def tell(done: int) -> None:
+        sys.stderr.write(f"\rcompiling: {done} functions")
+        sys.stderr.flush()
+
+    try:
+        compiled.prepare(tell if is_terminal else None)
+    finally:
+        if is_terminal and not was_ready:
+            sys.stderr.write("\r\x1b[K")
+    print(f"the engine for large captures is {'ready' if was_ready else 'compiled'}")
+    if compiled.is_kept():
+        return 0
+    print("tcpscope: it cannot be kept here for the next run", file=sys.stderr)
+    return 1
 
 
 def read_file(path: str) -> Snapshot | Analysis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
 from tcpscope.cli.list import write
 from tcpscope.cli.read import refused_object
@@ -31,16 +32,41 @@ _ROWS = 50
 
 def show_captures(files: Files, options: Namespace, selection: Selection | None, rest: Mapping[str, object]) -> int:
     """Show the captures among ``files``; ``rest`` goes into the JSON object too. Return 1 when one is damaged."""
-    from tcpscope.packets.analysis import analyse
-
     matches = None if selection is None else selection.matches
     if options.lines:
         return _print_lines(files.captures, options, matches)
+    with _undisturbed():
+        return _show_analysis(files, options, matches, rest)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Spare what costs as much as a hundred thousand packets.
+
+    Why: numpy's linear algebra, which nothing here uses, starts threads when it is imported; and rows refer to nothing
+    that refers to them, so looking for cycles among millions of them finds none.
+    """
+    import gc
+    import os
+
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _show_analysis(files: Files, options: Namespace, matches: Matches | None, rest: Mapping[str, object]) -> int:
+    from tcpscope.packets.analysis import analyse
+
     with _Replayable(files.captures, needed=options.ladder is not None) as replayable:
         with _Executor(options.cluster) as executor:
             progress = _draw_progress if sys.stderr.isatty() else None
             analysis = analyse(
-                replayable.paths, engine=options.engine, executor=executor, progress=progress,
+                replayable.paths, engine=options.engine, executor=executor, progress=progress, tell=_tell,
                 matches=matches if options.state_at is None else None,
             )  # fmt: skip
         if options.ladder is not None:
@@ -76,6 +102,10 @@ class _Executor:
     def __exit__(self, *about: Any) -> None:  # noqa: ANN401  # Why: the three of the protocol, handed on
         if self._open is not None:
             self._open.__exit__(*about)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _draw_progress(done_bytes: int, all_bytes: int) -> None:

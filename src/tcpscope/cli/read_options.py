@@ -23,6 +23,7 @@ EPILOG = """examples:
   tcpdump -w - | tcpscope read -                 from a pipe
   tcpscope read big.pcap.gz --export zeek > conn.log
   tcpscope read big.pcap --export parquet --to big
+  tcpscope read --prepare                        compile the engine for large captures now (some 15 s, once)
 
 Text: netstat (Linux, BSD, macOS, Windows), ss, lsof -i and -F, /proc/net/tcp; prompts and prose in between are no
 harm. What looks like a row and is not understood is counted and shown.
@@ -58,4 +59,5 @@ def new_read_parser() -> argparse.ArgumentParser:
     group.add_argument("--limit", type=int, metavar="N", help="at most N lines (table: 50); 0 is all")
     group.add_argument("--cluster", metavar="ADDRESS", help="many files on the workers of a Dask scheduler")
     group.add_argument("--engine", choices=("auto", "python", "compiled"), default="auto", help="auto: by size")
+    group.add_argument("--prepare", action="store_true", help="alone: compile the engine for large captures, once")
     return parser

@@ -10,7 +10,8 @@ install) and the compiled one (extra ``fast``).
 
 from __future__ import annotations
 
-from tcpscope.packets.analysis import ENGINES, Analysis, analyse
+from tcpscope.packets.analysis import Analysis, analyse
+from tcpscope.packets.choosing import ENGINES
 from tcpscope.packets.totals import Totals
 
 __all__ = ["ENGINES", "Analysis", "Totals", "analyse"]

@@ -10,6 +10,7 @@ from tcpscope.model.errors import TcpscopeError, UsageError
 from tcpscope.model.finding import Finding
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.packets.cases import collect
+from tcpscope.packets.choosing import ENGINES, choose_engine
 from tcpscope.packets.findings import find
 from tcpscope.packets.ledger import in_order
 from tcpscope.packets.merge import merge, read_parts_in_order
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from tcpscope.model.socket import Socket
     from tcpscope.packets.ledger import Ledger
 
-#: Engines by name; ``auto`` takes the compiled one when it is installed and the capture large enough.
-ENGINES = ("auto", "python", "compiled")
-
-#: From here on the compiled engine repays its start (about 0.4 s; 100 000 small packets) ...
-COMPILED_BYTES = 12 << 20
-#: ... and from here on even compiling it, which is done once.
-UNPREPARED_BYTES = 512 << 20
 #: From here on several files are read by several processes.
 SPREAD_BYTES = 64 << 20
 
@@ -51,13 +45,15 @@ def analyse(
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
     matches: Callable[[Socket], bool] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Analysis:
     """Follow every connection in the captures ``paths`` (``-``: standard input).
 
     Several captures are taken as parts of one: connections that span them are joined. ``executor`` runs one file
-    per task; ``progress(done_bytes, all_bytes)`` is called now and then. ``matches`` keeps the connections of which
-    one end, as the socket that ``ss`` would show, passes (see :mod:`tcpscope.filters`). Raises ``UsageError`` for an
-    unknown engine, ``OSError`` and ``TcpscopeError`` for a file that cannot be opened; damage inside is reported.
+    per task; ``progress(done_bytes, all_bytes)`` is called now and then, ``tell`` with a line about a long wait.
+    ``matches`` keeps the connections of which one end, as the socket that ``ss`` would show, passes (see
+    :mod:`tcpscope.filters`). Raises ``UsageError`` for an unknown engine, ``OSError`` and ``TcpscopeError`` for a file
+    that cannot be opened; damage inside is reported.
     """
     if engine not in ENGINES:
         raise UsageError(f"no engine {engine!r}: choose from {', '.join(ENGINES)}")
@@ -65,14 +61,16 @@ def analyse(
         raise TcpscopeError("no capture to read")
     names = [os.fspath(path) for path in paths]
     sizes = [os.path.getsize(name) if os.path.isfile(name) else 0 for name in names]
-    tell = None if progress is None else (lambda done: progress(min(done, sum(sizes)), sum(sizes)))
-    chosen = choose_engine(engine, sum(sizes))
-    # Why: standard input cannot be looked at twice, and small files do not repay processes.
-    is_spread = executor is not None or (sum(sizes) >= SPREAD_BYTES and (os.cpu_count() or 1) > 1)
+    advance = None if progress is None else (lambda done: progress(min(done, sum(sizes)), sum(sizes)))
+    chosen = choose_engine(engine, names, tell)
+    # Why: standard input cannot be looked at twice, small files do not repay processes, and the compiled engine has
+    # read two files before what two processes found is merged (10 times over).
+    is_worth_it = chosen == "python" and sum(sizes) >= SPREAD_BYTES and (os.cpu_count() or 1) > 1
+    is_spread = executor is not None or is_worth_it
     if len(names) > 1 and is_spread and "-" not in names:
-        part = merge(read_parts(names, chosen, executor, tell))
+        part = merge(read_parts(names, chosen, executor, advance))
     else:
-        part = read_parts_in_order(names, chosen, tell)
+        part = read_parts_in_order(names, chosen, advance)
     if matches is None:
         return summarize(part.ledger, part.damage, part.engine)
     from tcpscope.packets.narrow import narrow
@@ -80,24 +78,6 @@ def analyse(
     ledger, serials = narrow(part.ledger, matches)
     _, places = in_order(part.ledger)
     return summarize(ledger, part.damage, part.engine, [int(places[serial]) for serial in serials])
-
-
-def choose_engine(engine: str, size_bytes: int) -> str:
-    """Take the compiled engine when asked for, or when it is installed and the captures repay its start."""
-    if engine != "auto":
-        return engine
-    if size_bytes < COMPILED_BYTES:
-        return "python"
-    import importlib.util
-
-    from tcpscope import extras
-
-    extras.load("site")  # optional libraries may lie where only site looks
-    if any(importlib.util.find_spec(name) is None for name in ("numpy", "numba")):
-        return "python"
-    from tcpscope.packets.compiled import is_on_disk
-
-    return "compiled" if size_bytes >= UNPREPARED_BYTES or is_on_disk() else "python"
 
 
 def summarize(ledger: Ledger, damage: tuple[Damage, ...], engine: str, places: Sequence[int] | None = None) -> Analysis:

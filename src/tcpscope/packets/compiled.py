@@ -12,6 +12,7 @@ A flow costs 140 + 48 + 36 bytes in one row, and 6 to 12 of the hash table. The 
 from __future__ import annotations
 
 import sys
+from itertools import count as count_up
 from types import FunctionType
 
 from tcpscope import extras, native
@@ -57,8 +58,9 @@ from tcpscope.wire import link, view
 from tcpscope.wire.fragments import Reassembler
 
 if TYPE_CHECKING:
-    from tcpscope.native import Thing
-    from tcpscope.packets.loop import ints_at, longs_at, octets_at
+    from collections.abc import Callable
+
+    from tcpscope.native import Thing, ints_at, longs_at, octets_at
 
 #: From here on a table full of unanswered SYNs is emptied instead of doubled.
 FOLD_FLOWS = 1 << 19
@@ -289,7 +291,7 @@ def build(numba: Thing) -> dict[str, Thing]:
     for function in (*view.PARTS, *headers.PARTS, *machine.PARTS, *step.PARTS, *loop.PARTS, _enter_run, _enter_rehash):
         twin = FunctionType(function.__code__, names, function.__name__)
         names[function.__name__] = _with_one_signature(native.jit(twin, numba), numba)
-    names |= _primitives(numba)
+    names |= native.pointers(numba) | _primitives(numba)
     return {"run": names["_enter_run"], "rehash": names["_enter_rehash"]}
 
 
@@ -321,7 +323,7 @@ def _primitives(numba: Thing) -> dict[str, Thing]:
     from llvmlite import ir
 
     types, intrinsic = numba.types, numba.extending.intrinsic
-    octets, ints, longs = (types.CPointer(kind) for kind in (types.uint8, types.int32, types.int64))
+    octets, longs = types.CPointer(types.uint8), types.CPointer(types.int64)
 
     def load(bits: int) -> Thing:
         def generate(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
@@ -333,15 +335,6 @@ def _primitives(numba: Thing) -> dict[str, Thing]:
 
         def typing(context: Thing, data: Thing, at: Thing) -> Thing:
             return types.int64(octets, types.int64), generate
-
-        return intrinsic(typing)
-
-    def pointer(kind: Thing) -> Thing:
-        def generate(context: Thing, builder: Thing, signature: Thing, arguments: Thing) -> Thing:
-            return builder.inttoptr(arguments[0], context.get_data_type(kind))
-
-        def typing(context: Thing, address: Thing) -> Thing:
-            return kind(types.int64), generate
 
         return intrinsic(typing)
 
@@ -365,8 +358,7 @@ def _primitives(numba: Thing) -> dict[str, Thing]:
         return types.int64(), generate_apart
 
     return {
-        "be16": load(16), "be32": load(32), "octets_at": pointer(octets), "ints_at": pointer(ints),
-        "longs_at": pointer(longs), "part": intrinsic(part), "as_quads": intrinsic(as_quads),
+        "be16": load(16), "be32": load(32), "part": intrinsic(part), "as_quads": intrinsic(as_quads),
         "apart": intrinsic(apart),
     }  # fmt: skip
 
@@ -376,14 +368,25 @@ _TEXTS = (
     sys.modules[__name__],
 )  # fmt: skip
 UNIT = native.Unit("tracker", _TEXTS, {"run": 15, "rehash": 4}, build)
+#: All that large captures need.
+UNITS = (UNIT, reader.UNIT)
 
 
-def prepare() -> None:
-    """Compile now what large captures need, and keep it on disk; takes some seconds, once."""
-    for unit in (UNIT, reader.UNIT):
-        native.load(unit)
+def prepare(progress: Callable[[int], None] | None = None) -> None:
+    """Compile now what large captures need, and keep it on disk: some 15 s, once.
+
+    ``progress`` is told how many functions are compiled. Raises ``Unsupported`` without the extra ``fast``.
+    """
+    done = count_up(1)
+    for unit in UNITS:
+        native.load(unit, None if progress is None else lambda _: progress(next(done)))
 
 
-def is_on_disk() -> bool:
-    """Whether the compiled code is there already."""
-    return native.is_kept(UNIT) and native.is_kept(reader.UNIT)
+def is_ready() -> bool:
+    """Whether :func:`prepare` has nothing to do."""
+    return all(map(native.is_ready, UNITS))
+
+
+def is_kept() -> bool:
+    """Whether the next process finds what this one has compiled."""
+    return all(map(native.is_kept, UNITS))

@@ -49,10 +49,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     Array = Any
-    # pointers of an address, which only compiled code has
-    octets_at: Callable[[int], Array]
-    ints_at: Callable[[int], Array]
-    longs_at: Callable[[int], Array]
 
 #: 32-bit words of a key: two addresses of four words each (IPv4 uses the first of each), both ports.
 KEY_WORDS = 9

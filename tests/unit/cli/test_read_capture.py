@@ -123,3 +123,48 @@ def test_options_of_the_other_kind_are_refused(capture, tmp_path, capsys):
     for arguments in ([capture, "--filter", "pid = 1"], [str(dump), "--ladder", "1"]):
         assert main(["read", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_prepare_compiles_once_and_says_so(monkeypatch, capsys):
+    from tcpscope.packets import compiled
+
+    done = []
+    monkeypatch.setattr(compiled, "is_ready", lambda: bool(done))
+    monkeypatch.setattr(compiled, "prepare", lambda progress: done.append(progress))
+    monkeypatch.setattr(compiled, "is_kept", lambda: True)
+    assert run(capsys, "--prepare") == "the engine for large captures is compiled\n"
+    assert run(capsys, "--prepare") == "the engine for large captures is ready\n"
+    monkeypatch.setattr(compiled, "is_kept", lambda: False)
+    assert main(["read", "--prepare"]) == 1
+    assert "cannot be kept" in capsys.readouterr().err
+
+
+def test_prepare_reads_nothing(capture, capsys):
+    assert main(["read", "--prepare", capture]) == 2
+    assert "give it alone" in capsys.readouterr().err
+
+
+def test_prepare_without_the_extra_says_how_to_install(tmp_path, monkeypatch, capsys):
+    import sys
+
+    from tcpscope import native
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "_loaded", {})
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert main(["read", "--prepare"]) == 1
+    assert "pip install 'tcpscope[fast]'" in capsys.readouterr().err
+
+
+def test_reading_leaves_the_collector_of_cycles_as_it_was(capture, capsys):
+    import gc
+
+    assert gc.isenabled()
+    run(capsys, capture)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        run(capsys, capture)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
