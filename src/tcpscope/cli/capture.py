@@ -144,13 +144,15 @@ class _Shower:
         sys.stdout.flush()
 
     def _rung(self, seen: CapturedSegment) -> None:
-        from tcpscope.views.packet_ladder import draw_live_head, draw_step, live_step
+        from tcpscope.views.ladder import WIDE, draw_rungs
+        from tcpscope.views.packet_ladder import draw_live_head, live_rung
 
         if self._client is None:
             self._client, self._start_ns = seen.source, seen.t_ns
             write(draw_live_head(seen) + "\n")
         is_client = seen.source == self._client
-        write(draw_step(live_step(seen, self._style, self._options.names, self._start_ns, is_client)) + "\n")
+        rung = live_rung(seen, self._style, self._options.names, self._start_ns, is_client)
+        write("".join(line + "\n" for line in draw_rungs([rung], WIDE)))
 
 
 def _report(source: LiveSource, shown: int, connections: int) -> None:

@@ -188,7 +188,8 @@ def _sockets_of(seen: CapturedSegment) -> Iterator[Socket]:
 def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) -> None:
     from tcpscope.capture import open_capture
     from tcpscope.capture.segments import iter_segments
-    from tcpscope.views.packet_ladder import draw_ladder, draw_ladder_svg, iter_steps
+    from tcpscope.views.ladder_svg import draw_ladder_svg
+    from tcpscope.views.packet_ladder import draw_packet_ladder, iter_rungs
 
     total = len(analysis.connections)
     if not 1 <= options.ladder <= total:
@@ -206,11 +207,11 @@ def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) 
                 and before + seen.number >= connection.first_packet
             ]
             before += source.packets
-    steps = iter_steps(connection, segments, options.names)
+    rungs = iter_rungs(connection, segments, options.names)
     if options.svg:
-        write(draw_ladder_svg(connection, steps))
+        write(draw_ladder_svg(str(ends[0]), str(ends[1]), rungs, connection.verdict))
     else:
-        write("\n".join(draw_ladder(connection, steps)) + "\n")
+        write("\n".join(draw_packet_ladder(connection, rungs)) + "\n")
 
 
 def _print_states_at(analysis: Analysis, options: Namespace, matches: Matches | None) -> None:

@@ -1,7 +1,7 @@
-"""A two-column ladder: two ends with their states, and what went between them, one rung per line.
+"""The ladder: two ends with their states, and what went between them, one rung per line.
 
-Draws plain words and knows nothing of where they come from: a live trace, a capture, a scene. A rung is a time, the
-state of either end *after* it (empty: unchanged), a text, and the end the text travels to.
+Draws :class:`~tcpscope.model.rung.Rung` and knows nothing of where they come from: a live trace, a capture, a scene, a
+simulation. The same as a picture: :mod:`tcpscope.views.ladder_svg`.
 """
 
 from __future__ import annotations
@@ -9,42 +9,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tcpscope.model.record import NamedTuple
-
-#: Where a rung's text goes: along an arrow to either end, or nowhere (a call, a timer) at one end.
-TO_RIGHT, TO_LEFT, AT_LEFT, AT_RIGHT = ">", "<", "l", "r"
-
-_TIME, _STATE, _MIDDLE = 12, 11, 30
+from tcpscope.model.rung import AT_LEFT, AT_RIGHT, TO_RIGHT, Rung
 
 
-class Rung(NamedTuple):
-    """One line. ``towards`` is :data:`TO_RIGHT`, :data:`TO_LEFT`, :data:`AT_LEFT` or :data:`AT_RIGHT`."""
+class Shape(NamedTuple):
+    """Widths in letters."""
 
-    time: str
-    left: str
-    right: str
-    text: str
-    towards: str = AT_LEFT
-    note: str = ""
+    time: int = 12
+    state: int = 11
+    middle: int = 30
 
 
-def draw_head(left: str, right: str) -> Iterator[str]:
+USUAL = Shape()
+#: For rungs with sequence numbers, and states with marks of how they are known.
+WIDE = Shape(state=14, middle=38)
+
+
+def draw_head(left: str, right: str, shape: Shape = USUAL) -> Iterator[str]:
     """Draw who stands left and right."""
-    gap = _STATE + _MIDDLE + 2
-    yield f"{'':{_TIME}}  {left:<{gap}}{right}".rstrip()
+    gap = shape.state + shape.middle + 2
+    yield f"{'':{shape.time}}  {left:<{gap}}{right}".rstrip()
 
 
-def draw_rungs(rungs: Iterable[Rung]) -> Iterator[str]:
+def draw_rungs(rungs: Iterable[Rung], shape: Shape = USUAL) -> Iterator[str]:
     """Draw rung by rung, so that a live ladder grows line by line."""
     for rung in rungs:
-        middle = _draw_middle(rung.text, rung.towards)
+        middle = _draw_middle(rung.text, rung.towards, shape.middle)
+        ends = f"{rung.left:<{shape.state}} {middle} {rung.right:<{shape.state}}"
         note = f"  {rung.note}" if rung.note else ""
-        yield f"{rung.time:>{_TIME}}  {rung.left:<{_STATE}} {middle} {rung.right:<{_STATE}}{note}".rstrip()
+        yield f"{rung.time:>{shape.time}}  {ends}{note}".rstrip()
 
 
-def _draw_middle(text: str, towards: str) -> str:
+def _draw_middle(text: str, towards: str, width: int) -> str:
     if towards == AT_LEFT:
-        return f"{text:<{_MIDDLE}}"
+        return f"{text:<{width}}"
     if towards == AT_RIGHT:
-        return f"{text:>{_MIDDLE}}"
-    shaft = f" {text} ".center(_MIDDLE - 2, "─")
+        return f"{text:>{width}}"
+    shaft = f" {text} ".center(width - 2, "─")
     return f"{shaft}─▶" if towards == TO_RIGHT else f"◀─{shaft}"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from tcpscope.lab.recorder import Crossing, Record
 from tcpscope.model.address import Endpoint
 from tcpscope.model.event import Event
+from tcpscope.model.rung import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
 from tcpscope.model.segment import ACK, FIN, RST, SYN
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
-from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung, draw_head, draw_rungs
+from tcpscope.views.ladder import draw_head, draw_rungs
 
 _CALLS = {
     Event.OPEN_ACTIVE: "connect()",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tcpscope.model.rung import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
 from tcpscope.model.simulated import Step, Transfer
 from tcpscope.model.state import State
-from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung, draw_head, draw_rungs
+from tcpscope.views.ladder import draw_head, draw_rungs
 from tcpscope.views.table import Column, render_table
 
 _FATES = {"lost": "✗ lost", "full": "✗ queue full", "corrupted": "✗ corrupted", "too-big": "✗ too big"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tcpscope.model.address import Endpoint, Flow
 from tcpscope.model.event import Event
+from tcpscope.model.rung import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
 from tcpscope.model.spelling import DIALECTS
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
-from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
 from tcpscope.views.row_table import escape
 from tcpscope.views.transitions import spell_remark, spell_short
 

@@ -2,10 +2,11 @@
 
 from tcpscope.model.address import Endpoint, Flow
 from tcpscope.model.event import Event
+from tcpscope.model.rung import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
 from tcpscope.model.socket import Owner
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
-from tcpscope.views.ladder import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung, draw_head, draw_rungs
+from tcpscope.views.ladder import draw_head, draw_rungs
 from tcpscope.views.transition_ladder import Ladder
 from tcpscope.views.transitions import TransitionStyle, header_line, spell_short, transition_line, transition_object
 
