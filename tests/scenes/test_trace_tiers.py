@@ -9,7 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.patience import PATIENCE_S, lonely_address, wait_until_settled
+from tests.patience import (
+    PATIENCE_S,
+    in_its_own_namespace,
+    lonely_address,
+    states_of_tcp,
+    wait_until,
+    wait_until_settled,
+)
 
 from tcpscope.kernel import perf, tracefs
 from tcpscope.kernel.bpf import layout, syscall, tcp_tracer
@@ -135,36 +142,24 @@ def is_of(move, address):
     return not address or address in (move.flow.local.address, move.flow.remote.address)
 
 
-def trace_with_perf(work):
-    """Return what ``work(feed, address)`` returns, done again when the kernel had to drop records: this tier sees the
-    whole machine, and what others do there may be more than the rings hold.
-    """
-    for _ in range(5):
-        with open_trace(tier="B") as feed:
-            try:
-                found = work(feed, lonely_address())
-            except AssertionError:
-                if not feed.read_lost():
-                    raise
-            if not feed.read_lost():
-                return found
-    pytest.skip("others keep this machine busier than perf can tell")
-    return None
-
-
-def test_perf_counts_completed_connections_exactly(inside):
-    number = 200
-
-    def work(feed, address):
+def collect_with_perf(work, address):
+    """Return the moves of ``address`` that ``work(listener)`` makes; a second listener there marks their end."""
+    with open_trace(tier="B") as feed:
         with socket.create_server((address, 0)) as listener:
-            connect_and_close(number, listener)
-        return collect(feed, lambda moves: number == count(S.FIN_WAIT_2, moves) == count(S.LAST_ACK, moves), address)
+            work(listener)
+            wait_until_settled()
+        with socket.create_server((address, 0)) as mark:
+            port = mark.getsockname()[1]
+        moves = collect(feed, lambda moves: any(move.flow.local.port == port for move in moves), address)
+        assert feed.read_lost() == 0, "others keep this machine busier than the rings can hold"
+    return [move for move in moves if S.LISTEN not in (move.before, move.after)]
 
-    def count(state, moves):
-        return sum(move.before is state for move in moves)
 
-    moves = trace_with_perf(work)
-    counts = Counter((move.before, move.after) for move in moves if S.LISTEN not in (move.before, move.after))
+@in_its_own_namespace
+def test_perf_counts_completed_connections_exactly(netns):
+    number = 200
+    with netns.entered():
+        moves = collect_with_perf(lambda listener: connect_and_close(number, listener), lonely_address())
     by_call = [(S.CLOSED, S.SYN_SENT), (S.ESTABLISHED, S.FIN_WAIT_1), (S.CLOSE_WAIT, S.LAST_ACK)]
     by_segment = [
         (S.SYN_SENT, S.ESTABLISHED),
@@ -174,31 +169,33 @@ def test_perf_counts_completed_connections_exactly(inside):
         (S.FIN_WAIT_2, S.TIME_WAIT),
         (S.LAST_ACK, S.CLOSED),
     ]
-    assert counts == dict.fromkeys(by_call + by_segment, number)
-    assert count(S.LISTEN, moves) == number + 1, "each handshake, and the listener's end"
+    assert Counter((move.before, move.after) for move in moves) == dict.fromkeys(by_call + by_segment, number)
     assert {move.certainty for move in moves if move.after is S.TIME_WAIT} == {"inferred"}
     assert {move.source for move in moves} == {"perf", "poll"}
 
 
-def test_perf_tells_an_orphan_that_waits_from_time_wait(inside):
-    inside.write_sysctl("net.ipv4.tcp_fin_timeout", 1)
+@in_its_own_namespace
+def test_perf_tells_an_orphan_that_waits_from_time_wait(netns):
+    netns.write_sysctl("net.ipv4.tcp_fin_timeout", 1)
+    ports = []
 
-    def work(feed, address):
-        with socket.create_server((address, 0)) as listener:
-            client = socket.create_connection(listener.getsockname())
-            server, _ = listener.accept()
-            port, began = client.getsockname()[1], time.monotonic()
-            client.close()
-            moves = collect(feed, lambda moves: any(move.before is S.FIN_WAIT_2 for move in moves), address)
-            server.close()
-        return [move for move in moves if move.flow.local.port == port], time.monotonic() - began
+    def leave_an_orphan(listener):
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        ports.append(client.getsockname()[1])
+        client.close()
+        wait_until(lambda: S.FIN_WAIT_2 in states_of_tcp(), "FIN_WAIT_2")
+        wait_until(lambda: S.FIN_WAIT_2 not in states_of_tcp(), "its end")
+        server.close()
 
-    moves, took_s = trace_with_perf(work)
-    assert [(move.before, move.event, move.after) for move in moves if move.before is S.FIN_WAIT_2] == [
-        (S.FIN_WAIT_2, Event.FIN_WAIT_2_TIMEOUT, S.CLOSED)
+    began = time.monotonic()
+    with netns.entered():
+        moves = collect_with_perf(leave_an_orphan, lonely_address())
+    ends = [move for move in moves if move.before is S.FIN_WAIT_2]
+    assert [(move.flow.local.port, move.event, move.after) for move in ends] == [
+        (ports[0], Event.FIN_WAIT_2_TIMEOUT, S.CLOSED)
     ]
-    (end,) = [move for move in moves if move.before is S.FIN_WAIT_2]
-    assert 0.9 < end.in_state_ns / 1e9 < took_s
+    assert 0.9 < ends[0].in_state_ns / 1e9 < time.monotonic() - began
 
 
 def test_tracefs_is_reached_without_any_mount_in_sight():
