@@ -109,7 +109,8 @@ def _profile(options: Namespace) -> Profile:
     if options.mtu_probing is not None:
         profile = profile._replace(mtu_probing=options.mtu_probing)
     if options.buffer:
-        profile = profile._replace(receive_buffer_bytes=options.buffer, send_buffer_bytes=options.buffer)
+        size = options.buffer
+        profile = profile._replace(receive_buffer_bytes=size, send_buffer_bytes=size, scaled_for_bytes=0)
     return profile
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.state import State
 
+#: How the note of a segment begins whose numbers were sent before.
+AGAIN = "again"
+
 
 class Step(NamedTuple):
     """One line of a played story: a call, a segment, a change of state, or another happening at one end.
@@ -20,7 +23,7 @@ class Step(NamedTuple):
     states: tuple[State, State]
     fate: str = ""
     numbers: tuple[int, int, int] = (0, 0, 0)
-    note: str = ""  #: what else the segment says: SACK blocks
+    note: str = ""  #: what else there is to a segment: ``AGAIN``, SACK blocks
 
 
 class Transfer(NamedTuple):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
+from tcpscope.machine import recovery
 from tcpscope.machine.calls import CallError
 from tcpscope.machine.connection import Connection
 from tcpscope.machine.profile import LINUX, Profile
 from tcpscope.model.address import Endpoint
 from tcpscope.model.segment import ACK, FIN, RST, SYN, Segment
-from tcpscope.model.simulated import Step, Transfer
+from tcpscope.model.simulated import AGAIN, Step, Transfer
 from tcpscope.model.state import State
 from tcpscope.stack.network import MS, Link, Network, Passage
 from tcpscope.stack.stories import CLIENT, SERVER, Call, Loss, Story
@@ -18,6 +19,7 @@ from tcpscope.stack.stories import CLIENT, SERVER, Call, Loss, Story
 ADDRESSES = (Endpoint("192.0.2.1", 40000), Endpoint("192.0.2.2", 80))
 _ISS = (1000, 5000)
 _READ = 1 << 20
+_SPELLED = {"end-of-file": "end of file: the peer has closed"}
 
 
 class Player:
@@ -28,6 +30,8 @@ class Player:
         self.reads = [True, story.server_reads]
         self.to_send = [0, 0]
         self.steps: list[Step] = []
+        self.phases = [recovery.OPEN, recovery.OPEN]
+        self.highest = [0, 0]  # one past the highest number each end has put on the link, from its ISS on
         ends = [
             Connection(ADDRESSES[end], ADDRESSES[1 - end] if end == CLIENT else None, iss=_ISS[end], profile=profile)
             for end in (CLIENT, SERVER)
@@ -86,15 +90,32 @@ class Player:
         tcb = self.network.ends[passage.end].tcb
         text = spell_segment(passage.segment, _ISS[passage.end], _ISS[1 - passage.end])
         numbers = (min(tcb.congestion.cwnd_bytes, 1 << 30), tcb.flight_bytes, tcb.snd_wnd)
-        note = spell_sack(passage.segment, _ISS[1 - passage.end])
-        self._add(passage.end, "segment", text, passage.fate, numbers, note)
+        notes = [spell_sack(passage.segment, _ISS[1 - passage.end])]
+        end_of_it = (passage.segment.seq + passage.segment.seg_len - _ISS[passage.end]) & 0xFFFFFFFF
+        if passage.segment.seg_len and not passage.segment.flags & RST:
+            if end_of_it <= self.highest[passage.end]:
+                notes.insert(0, AGAIN)
+            self.highest[passage.end] = max(end_of_it, self.highest[passage.end])
+        self._add(passage.end, "segment", text, passage.fate, numbers, "  ".join(filter(None, notes)))
 
     def _note_change(self, end: int) -> None:
         for report in self.network.ends[end].events():
             if report.kind == "state" and report.row is not None and report.row.changes_state:
                 self._add(end, "state", f"{report.row.event.name} -> {report.row.after.name}")
             elif report.kind in ("error", "probe", "undo", "r1", "end-of-file"):
-                self._add(end, "report", report.text or report.kind)
+                self._add(end, "report", _SPELLED.get(report.kind) or report.text)
+        self._note_recovery(end)
+
+    def _note_recovery(self, end: int) -> None:
+        """Write down where the repair of losses begins and ends (RFC 6675, RFC 6298 §5)."""
+        tcb = self.network.ends[end].tcb
+        before, phase = self.phases[end], tcb.recovery.phase
+        self.phases[end] = phase
+        if phase == before or not tcb.irs_known:
+            return
+        words = {recovery.RECOVERY: "losses seen", recovery.LOSS: "timeout", recovery.OPEN: "repaired"}
+        if tcb.state is not State.CLOSED:
+            self._add(end, "report", f"{words[phase]}, cwnd {min(tcb.congestion.cwnd_bytes, 1 << 30)}")
 
     def _add(
         self, end: int, kind: str, text: str, fate: str = "", numbers: tuple[int, int, int] = (0, 0, 0), note: str = ""
@@ -206,7 +227,7 @@ def loss_table(
     """Measure a transfer for each buffer and loss (both directions); rows of ``(buffer, transfers)``."""
     rows = []
     for size in buffers:
-        chosen = profile._replace(receive_buffer_bytes=size, send_buffer_bytes=size)
+        chosen = profile._replace(receive_buffer_bytes=size, send_buffer_bytes=size, scaled_for_bytes=0)
         cells = []
         for loss in losses:
             link = Link(rtt_ns // 2, loss)

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcpscope.model.rung import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
-from tcpscope.model.simulated import Step, Transfer
+from tcpscope.model.simulated import AGAIN, Step, Transfer
 from tcpscope.model.state import State
-from tcpscope.views.ladder import draw_head, draw_rungs
+from tcpscope.views.ladder import Shape, draw_head, draw_rungs
 from tcpscope.views.table import Column, render_table
 
+_LEAST_MIDDLE, _ARROW = 30, 6
 _FATES = {"lost": "✗ lost", "full": "✗ queue full", "corrupted": "✗ corrupted", "too-big": "✗ too big"}
 
 
 def draw_story(steps: Sequence[Step], names: str, *, windows: bool) -> Iterator[str]:
     """Draw a story line by line; ``windows`` adds cwnd, flight and the peer's window of the sender."""
-    yield from draw_head("client 192.0.2.1:40000", "server 192.0.2.2:80")
-    yield from draw_rungs(_rungs(steps, names, windows))
+    middle = max([_LEAST_MIDDLE, *(len(step.text) + _ARROW * (step.kind == "segment") for step in steps)])
+    shape = Shape(middle=middle)
+    yield from draw_head("client 192.0.2.1:40000", "server 192.0.2.2:80", shape)
+    yield from draw_rungs(_rungs(steps, names, windows), shape)
+    segments = [step for step in steps if step.kind == "segment"]
+    gone = sum(step.fate in _FATES for step in segments)
+    again = sum(step.note.startswith(AGAIN) for step in segments)
+    yield ""
+    yield f"segments: {len(segments)}, did not arrive: {gone}, sent again: {again}"
 
 
 def _rungs(steps: Sequence[Step], names: str, windows: bool) -> Iterator[Rung]:

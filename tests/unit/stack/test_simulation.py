@@ -162,3 +162,30 @@ def test_command_lists_plays_and_measures(capsys):
 def test_command_refuses_nonsense_in_one_line(arguments, capsys):
     assert main(["simulate", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_three_lost_are_seen_sent_again_once_and_repaired():
+    steps = play(STORIES["three-lost"], profile=LINUX, links=CLEAR)
+    lost = [step.text for step in steps if step.fate == "lost"]
+    again = [step.text for step in steps if step.note.startswith("again")]
+    assert len(lost) == 3 and again == lost
+    reports = [step.text.partition(",")[0] for step in steps if step.kind == "report" and "cwnd" in step.text]
+    assert reports == ["losses seen", "repaired"]
+
+
+def test_lost_last_ack_shows_the_timeout_at_the_server():
+    steps = play(STORIES["lost-last-ack"], profile=LINUX, links=CLEAR)
+    (timeout,) = [step for step in steps if step.text.startswith("timeout")]
+    assert timeout.end == 1
+
+
+@pytest.mark.parametrize("story", ["three-lost", "simultaneous-close", "zero-window"])
+def test_ladder_has_straight_sides_and_counts_its_segments(story, capsys):
+    assert main(["simulate", story]) == 0
+    *lines, _, total = capsys.readouterr().out.splitlines()[3:]
+    assert {line.index("▶") for line in lines if "▶" in line} == {max(line.index("▶") for line in lines if "▶" in line)}
+    assert {line.index("◀") for line in lines if "◀" in line} == {26}
+    arrows = sum("▶" in line or "◀" in line for line in lines)
+    gone = sum("✗" in line for line in lines)
+    again = sum("again" in line for line in lines)
+    assert total == f"segments: {arrows}, did not arrive: {gone}, sent again: {again}"
