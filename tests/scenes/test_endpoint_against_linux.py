@@ -47,3 +47,21 @@ def test_loss_in_both_directions_is_repaired_with_the_kernel(profile):
     seen = talk(profile, 0.02, 1_000_000)
     assert seen["kernel_got_ours"] and seen["we_got_it_back"] and seen["kernel_saw_end"], seen
     assert seen["state"] == "TIME_WAIT" and seen["retransmits"] > 0
+
+
+@pytest.mark.parametrize("timestamps", [1, 0])
+def test_linux_client_gets_through_a_flood_by_a_cookie(timestamps):
+    """With timestamps the cookie brings back scale, SACK and ECN; without, the segment size alone."""
+    command = ["unshare", "-n", sys.executable, str(ROOT / "tests" / "host_on_tun.py"), str(timestamps)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = json.loads(done.stdout)
+    assert seen["answered"] == 500 and seen["kept"] == 5, seen
+    assert seen["cookies_accepted"] == 1 and seen["cookies_sent"] >= 496, seen
+    assert seen["echoed"] and not seen["error"], seen
+    ours, kernel = seen["ours"], seen["kernel"]
+    assert ours["mss_bytes"] == (1448 if timestamps else 1460)
+    assert [ours[name] for name in ("timestamps_ok", "sack_ok", "ecn")] == [bool(timestamps)] * 3
+    assert set(kernel["options"]) == ({"timestamps", "sack", "scale", "ecn"} if timestamps else set())
+    assert (kernel["their_scale"], kernel["our_scale"]) == (ours["snd_wscale"], ours["rcv_wscale"])
+    assert (ours["rcv_wscale"] == 5 and ours["snd_wscale"] > 0) is bool(timestamps)

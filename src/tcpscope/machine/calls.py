@@ -122,7 +122,8 @@ def abort(tcb: Tcb) -> None:
     refuse(row)
     if row.sends is Sends.RST:
         tcb.replies.append(_reset_segment(tcb))
-    fail(tcb, "connection aborted")
+    if row.before not in (State.CLOSING, State.LAST_ACK, State.TIME_WAIT):
+        fail(tcb, "connection reset")  # §3.10.5: what queued SENDs and RECEIVEs are told
 
 
 def flush(tcb: Tcb) -> int:
