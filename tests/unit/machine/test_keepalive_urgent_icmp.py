@@ -10,7 +10,7 @@ from tcpscope.machine.isn import initial_sequence_number
 from tcpscope.machine.profile import FREEBSD, LINUX, PROFILES, RFC
 from tcpscope.machine.sequence import add
 from tcpscope.model.address import Endpoint
-from tcpscope.model.segment import ACK, NO_OPTIONS, RST, SYN, URG, Options
+from tcpscope.model.segment import ACK, FIN, NO_OPTIONS, RST, SYN, URG, Options
 from tcpscope.model.state import State
 
 HOUR = 3600 * SECOND
@@ -204,6 +204,20 @@ def test_mss_is_announced_on_syn_only_and_fits_the_link():
     assert syn.options.mss == 1460
     (ack,) = bench.got(SYN | ACK)
     assert ack.options.mss is None
+
+
+@pytest.mark.rfc("MUST-65")
+@pytest.mark.parametrize("profile", [PLAIN, RFC, LINUX, FREEBSD], ids=["plain", "rfc", "linux", "freebsd"])
+def test_no_segment_but_syn_carries_mss(profile):
+    bench = Bench(profile)
+    stamp = Options(mss=1460, timestamp=(5, 0), sack_permitted=True) if profile.timestamps else Options(mss=1460)
+    timed = Options(timestamp=(6, 0)) if profile.timestamps else NO_OPTIONS
+    sent = bench.established(stamp).out + bench.call("send", bytes(3000)) + bench.wait(3 * SECOND)
+    sent += bench.got(ACK, text=b"x", seq=add(bench.seq, 500), options=timed)  # with SACK
+    sent += bench.got(ACK, options=timed) + bench.call("shutdown") + bench.call("abort")
+    kinds = {segment.flags & (FIN | RST | ACK) for segment in sent}
+    assert kinds >= {ACK, FIN | ACK} and any(segment.flags & RST for segment in sent)
+    assert all(segment.options.mss is None for segment in sent)
 
 
 @pytest.mark.rfc("MUST-15")

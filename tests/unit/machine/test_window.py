@@ -94,7 +94,7 @@ def test_fin_waits_for_the_window_and_is_the_probe():
     assert probe.flags & FIN and bench.state is State.FIN_WAIT_1
 
 
-@pytest.mark.rfc("MUST-34", "SHLD-15", "SHLD-16", "SHLD-17")
+@pytest.mark.rfc("MUST-34", "SHLD-15", "SHLD-16")
 def test_shrunk_window_stops_new_text_but_not_what_fits():
     bench = sender(wnd=10_000)
     sent = bench.call("send", bytes(20_000))
@@ -103,6 +103,49 @@ def test_shrunk_window_stops_new_text_but_not_what_fits():
     assert bench.got(ACK, ack=first, wnd=1500, text=b"news") == []  # the usable window is negative now
     again = bench.wait(SECOND)
     assert [(segment.seq, len(segment.payload)) for segment in again if segment.payload] == [(first, 1000)]
+
+
+@pytest.mark.rfc("MUST-34", "SHLD-15")
+@pytest.mark.parametrize("profile", [PLAIN, LINUX._replace(timestamps=False, sack=False)], ids=lambda one: one.name)
+def test_negative_usable_window_lets_nothing_new_go_even_without_nagle(profile):
+    bench = sender(wnd=10_000, profile=profile)
+    bench.connection.set_nodelay(True)
+    sent = bench.call("send", bytes(5000))
+    edge = bench.tcb.snd_nxt
+    assert bench.got(ACK, ack=sent[0].seq, wnd=1500, text=b"news") == []
+    assert bench.call("send", b"more") == [] and bench.call("send", bytes(2000)) == []
+    again = [segment for segment in bench.wait(SECOND) if segment.payload]
+    assert again and all(add(segment.seq, len(segment.payload) - 1 - edge) >= 1 << 31 for segment in again)
+
+
+@pytest.mark.rfc("SHLD-16")
+def test_text_inside_a_shrunk_window_is_sent_again_and_what_is_beyond_is_not():
+    bench = sender(wnd=10_000)
+    first = bench.call("send", bytes(5000))[0].seq
+    bench.got(ACK, ack=first, wnd=2000, text=b"news")
+    again = [segment.seq for segment in bench.wait(30 * SECOND) if len(segment.payload) > 1]
+    assert set(again) == {first} and len(again) >= 3  # one by one, as after every timeout (RFC 6298 §5.4)
+    after = bench.got(ACK, ack=add(first, 1000), wnd=1000) + bench.wait(5 * SECOND)
+    assert {segment.seq for segment in after if len(segment.payload) > 1} == {add(first, 1000)}
+
+
+@pytest.mark.rfc("SHLD-17")
+def test_text_beyond_a_shrunk_edge_never_times_the_connection_out():
+    bench = sender(wnd=10_000)
+    first = bench.call("send", bytes(5000))[0].seq
+    bench.got(ACK, ack=add(first, 1000), wnd=0, text=b"news")  # 4000 octets lie beyond the edge now
+    start = bench.now_ns
+    while bench.now_ns < start + 3 * RFC.r2_ns:
+        bench.now_ns = bench.connection.next_deadline()
+        if bench.flush():
+            bench.got(ACK, ack=add(first, 1000), wnd=0)
+    assert bench.state is State.ESTABLISHED
+    rest = 4000
+    while rest:
+        sent = bench.got(ACK, ack=add(first, 5000 - rest), wnd=4000) or bench.wait(SECOND)
+        rest -= len(sent[0].payload)
+        assert sent[0].payload, "what was beyond the edge goes again"
+    assert bench.got(ACK, ack=add(first, 5000), wnd=4000) == [] and not bench.tcb.flight
 
 
 @pytest.mark.rfc("MUST-35")

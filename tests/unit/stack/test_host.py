@@ -441,6 +441,9 @@ def test_icmp_error_reaches_the_connection_it_quotes_and_no_other():
         assert [report.text for report in client.events()] == [f"ICMP type {kind} code {code}"]
         assert other.events() == [] and client.state is State.ESTABLISHED
     assert client.status().soft_error and listener.accept() is not None
+    old = pair.packets[0][1]  # the SYN: nothing of it is in flight any more (RFC 5927 §4.1)
+    pair.hosts[0].receive_packet(icmp_about(old, 3, 1), pair.now_ns)
+    assert [report.kind for report in client.events()] == ["dropped"]
 
 
 @pytest.mark.rfc("MUST-55", "SHLD-26")
