@@ -1,7 +1,8 @@
 """The tracker against its peers on made captures: whole processes, interleaved, medians of CPU time.
 
-5 million packets (``BENCH_PACKETS``), ``BENCH_ROUNDS`` 5. The captures are written to the temporary folder and
-deleted. Peers that are not installed are left out, aloud. Needs the extra ``fast``.
+5 million packets (``BENCH_PACKETS``), ``BENCH_ROUNDS`` 5; ours is ``tcpscope read FILE`` with its findings and table.
+The captures are written to the temporary folder and deleted. Peers that are not installed are left out, aloud; NFStream
+may live in an interpreter of its own (``BENCH_NFSTREAM_PYTHON``). Needs the extra ``fast``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
-OURS = "from tcpscope.packets import analyse; a = analyse([{path!r}], engine={engine!r}); print(a.totals.connections)"
+NFSTREAM_PYTHON = os.environ.get("BENCH_NFSTREAM_PYTHON", sys.executable)
 NFSTREAM = (
     "import nfstream; print(sum(1 for _ in nfstream.NFStreamer({path!r}, n_dissections=0, n_meters=1, "
     "statistical_analysis=False)))"
@@ -35,38 +36,42 @@ def run_once(command: list[str]) -> tuple[float, float, int]:
     return usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss * 1024
 
 
-def compare(title: str, commands: dict[str, list[str]], packets: int) -> None:
+def compare(title: str, commands: dict[str, list[str]], packets: int, rounds: int = ROUNDS) -> None:
     """Interleave the commands and print medians and ratios to the first."""
     results: dict[str, list[tuple[float, float, int]]] = {name: [] for name in commands}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, command in commands.items():
             results[name].append(run_once(command))
     medians = {
         name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in results.items()
     }
     first = next(iter(medians.values()))[0]
-    print(f"\n{title}: {packets:,} packets, median of {ROUNDS} interleaved runs")
+    print(f"\n{title}: {packets:,} packets, median of {rounds} interleaved runs")
     print(f"{'':34}{'CPU s':>8}{'wall s':>8}{'RSS MB':>8}{'CPU ratio':>11}")
     for name, (cpu, wall, rss) in medians.items():
         print(f"{name:34}{cpu:8.2f}{wall:8.2f}{rss / 1e6:8.0f}{cpu / first:11.2f}")
 
 
 def measure_engine(path: str, name: str) -> None:
-    """Time the engine alone, warm: chunks in memory, tables empty, best of three."""
+    """Time reading, and the engine alone: warm, tables empty at first, best of three."""
     from tcpscope.capture import open_capture
     from tcpscope.packets.merge import new_engine
 
-    best, packets = 1e9, 0
+    best, best_read, packets = 1e9, 1e9, 0
     for _ in range(3):
         engine, spent, packets = new_engine(name), 0.0, 0
+        first = time.process_time()
         with open_capture(path) as source:
             for chunk in source.iter_chunks(compiled=name == "compiled"):
                 began = time.process_time()
                 engine.take(chunk)
                 spent += time.process_time() - began
                 packets += len(chunk.offset)
-        best = min(best, spent)
-    print(f"engine alone, warm, {name}: {packets / best / 1e6:.2f} M packets/s ({os.path.basename(path)})")
+        best, best_read = min(best, spent), min(best_read, time.process_time() - first - spent)
+    print(
+        f"engine alone, warm, {name}: {packets / best / 1e6:.2f} M packets/s, {best / packets * 1e9:.0f} ns a packet; "
+        f"reading {best_read / packets * 1e9:.0f} ns ({os.path.basename(path)})"
+    )
 
 
 def measure_memory() -> None:
@@ -86,7 +91,7 @@ def run() -> None:
     # Why in processes of their own: a child's peak memory starts at its parent's.
     _run_aside("from tcpscope.packets.compiled import prepare; prepare()")
     folder = tempfile.mkdtemp(prefix="tcpscope-bench-")
-    paths = {name: os.path.join(folder, f"{name}.pcap") for name in ("small", "few", "million", "tiny")}
+    paths = {name: os.path.join(folder, f"{name}.pcap") for name in ("small", "few", "million", "tiny", "flood")}
     try:
         for name, count, snaplen in (
             ("small", packets, 96), ("few", 200_000, 96), ("million", packets // 5, 262144), ("tiny", 1_000, 96),
@@ -96,6 +101,8 @@ def run() -> None:
             )
         compare("snaplen 96", _peers(paths["small"]), packets)
         compare("full length", _peers(paths["million"], with_flows=True), packets // 5)
+        _run_aside(f"from bench.traffic import write_flood; write_flood({paths['flood']!r}, {2 * packets})")
+        compare("forged SYNs", {"tcpscope (compiled)": _ours(paths["flood"], "compiled")}, 2 * packets, 1)
         compare("1 000 packets, base install", {"tcpscope (python)": _ours(paths["tiny"], "auto")}, 1_000)
         measure_engine(paths["small"], "compiled")
         measure_engine(paths["million"], "compiled")
@@ -119,7 +126,7 @@ def _peers(path: str, with_flows: bool = False) -> dict[str, list[str]]:
         ("tcpdump --count FILTER", ["tcpdump", "-nr", path, "--count", "tcp[13] & 7 != 0"], lambda: True),
         ("tcptrace -n", ["tcptrace", "-n", path], lambda: True),
         ("tshark -q -z conv,tcp", ["tshark", "-n", "-q", "-z", "conv,tcp", "-r", path], lambda: True),
-        ("NFStream", [sys.executable, "-c", NFSTREAM.format(path=path)], _has_nfstream),
+        ("NFStream", [NFSTREAM_PYTHON, "-c", NFSTREAM.format(path=path)], _has_nfstream),
     ]
     for name, command, is_there in known:
         if name == "NFStream" and not with_flows:
@@ -132,11 +139,11 @@ def _peers(path: str, with_flows: bool = False) -> dict[str, list[str]]:
 
 
 def _ours(path: str, engine: str) -> list[str]:
-    return [sys.executable, "-c", OURS.format(path=path, engine=engine)]
+    return [sys.executable, "-m", "tcpscope", "read", path, "--engine", engine]
 
 
 def _has_nfstream() -> bool:
-    return subprocess.run([sys.executable, "-c", "import nfstream"], capture_output=True).returncode == 0
+    return subprocess.run([NFSTREAM_PYTHON, "-c", "import nfstream"], capture_output=True).returncode == 0
 
 
 def _source() -> str:

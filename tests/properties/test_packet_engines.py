@@ -1,7 +1,7 @@
 """The engines find the same connections, states and transitions in random traffic, sensible and not."""
 
 import pytest
-from tests.made_captures import frame, pcap, random_capture
+from tests.made_captures import frame, icmp_frame, pcap, random_capture
 from tests.packet_engines import everything, run_compiled, run_interpreted, run_pure
 
 from tcpscope.model.state import State
@@ -71,22 +71,30 @@ def test_rows_of_the_untroubled_share_an_empty_row(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_engine_folds_a_flood_and_keeps_the_rest(tmp_path, monkeypatch):
+@pytest.mark.parametrize("engine", ["compiled", "interpreted"])
+def test_engine_folds_a_flood_and_keeps_the_rest(tmp_path, monkeypatch, engine):
     pytest.importorskip("numba")
-    from tcpscope.packets import compiled
+    from tcpscope.packets import compiled, interpreted
 
-    monkeypatch.setattr(compiled, "FOLD_FLOWS", 4096)
     frames = random_capture(1, flows=100, length=40)
     began, ended = frames[0][0], frames[-1][0]
-    flood = [
-        (began + (ended - began) * n // 20_000, frame((11, 1, n >> 8, n & 255), (10, 9, 9, 9), 99, 80, n, 0, 2))
-        for n in range(20_000)
-    ]
+    flood = []
+    for n in range(20_000):
+        syn = frame((11, 1, n >> 8, n & 255), (10, 9, 9, 9), 99, 80, n, 0, 2)
+        t_ns = began + (ended - began) * n // 20_000
+        flood += [(t_ns, syn), (t_ns + 1000, syn)] if n % 3 else [(t_ns, syn)]
+        if n % 1000 == 0:
+            for lost in (syn, frame((11, 9, n >> 8, n & 255), (10, 9, 9, 9), 99, 80, n, 0, 2)):  # known and unknown
+                flood.append((t_ns + 10, icmp_frame((10, 9, 9, 9), (11, 1, n >> 8, n & 255), 3, 3, lost)))
     path = tmp_path / "flood.pcap"
     path.write_bytes(pcap(sorted(frames + flood)))
-    folded, whole = run_compiled(path), run_interpreted(path)
+    whole = run_interpreted(path)
+    monkeypatch.setattr({"compiled": compiled, "interpreted": interpreted}[engine], "FOLD_FLOWS", 4096)
+    folded = run_compiled(path) if engine == "compiled" else run_interpreted(path)
     assert folded.folded[bytes((10, 9, 9, 9, 0, 80))] > 10_000
     assert len(folded) + sum(folded.folded.values()) == len(whole)
+    assert len(folded.extras) < len(whole.extras) / 2
+    assert len(folded.mentioned) >= 20 and folded.mentioned == whole.mentioned
     kept = {flow[:3]: flow[3:] for flow in everything(folded)[0]}
     common = [flow for flow in everything(whole)[0] if flow[:3] in kept]
     assert len(common) > 1000

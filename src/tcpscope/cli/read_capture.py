@@ -296,7 +296,7 @@ def print_json(analysis: Analysis, refused: Sequence[Refused], rest: Mapping[str
         "totals": {
             "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,
             "first_ns": totals.first_ns, "last_ns": totals.last_ns, "not_tcp": totals.not_tcp,
-            "fragments": totals.fragments, "cut": totals.cut, "engine": totals.engine,
+            "fragments": totals.fragments, "cut": totals.cut, "folded": totals.folded, "engine": totals.engine,
             "state_pairs": [
                 {"client_state": client.name, "server_state": server.name, "count": count}
                 for (client, server), count in totals.state_pairs.items()
@@ -349,6 +349,8 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
     ):
         if count:
             lines.append(f"not followed: {count} packets ({what})")
+    if totals.folded:
+        lines.append(f"only counted: {totals.folded} of the connections (SYNs without an answer: a flood)")
     verdicts: dict[tuple[State, State], Counter[str]] = {}
     for connection in analysis.connections.examples():
         pair = (connection.client_state, connection.server_state)

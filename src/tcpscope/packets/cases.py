@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.packets import layout
-from tcpscope.packets.roles import client_end, clients_are_high
+from tcpscope.packets.roles import NumberedEnds, client_end, clients_are_high
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -216,20 +216,23 @@ def _collect_arrays(ledger: Ledger, places: Sequence[int], cases: Cases) -> None
     """Judge blocks of rows, then count what was found by server."""
     import numpy
 
-    ends = _Ends(ledger)
+    flows, keys = ledger.flows, ledger.packed_keys  # type: ignore[attr-defined]
+    is_high = clients_are_high(flows, keys)
+    servers = NumberedEnds(flows, keys, ~is_high)
+    client_of = NumberedEnds(flows, keys, is_high, with_port=False).number_of
     for kind, (serials, sums) in _find_in_blocks(ledger).items():
-        at = ends.server_of[serials]
-        totals = numpy.bincount(at, minlength=ends.servers)
-        added = {name: numpy.bincount(at, column, ends.servers) for name, column in sums.items()}
+        at = servers.number_of[serials]
+        totals = numpy.bincount(at, minlength=servers.count)
+        added = {name: numpy.bincount(at, column, servers.count) for name, column in sums.items()}
         if kind == "answered":
             for place in totals.nonzero()[0].tolist():
-                cases.count_answered(ends.pack(place), int(totals[place]), int(added["segments"][place]))
+                cases.count_answered(servers.pack(place), int(totals[place]), int(added["segments"][place]))
             continue
-        clients = numpy.bincount(numpy.unique(at << 32 | ends.client_of[serials]) >> 32, minlength=ends.servers)
+        clients = numpy.bincount(numpy.unique(at << 32 | client_of[serials]) >> 32, minlength=servers.count)
         by_server, stops = numpy.argsort(at, kind="stable"), numpy.cumsum(totals)
         _, seen_first = numpy.unique(at, return_index=True)
         for place in at[numpy.sort(seen_first)].tolist():  # Why: in the order in which rows of lists would come
-            group = cases.group(kind, ends.pack(place))
+            group = cases.group(kind, servers.pack(place))
             group.add(int(totals[place]), {name: int(column[place]) for name, column in added.items()})
             group.clients = int(clients[place])
             members = by_server[stops[place] - totals[place] : stops[place]][:MOST_EXAMPLES]
@@ -275,39 +278,3 @@ def _both_of_block(ledger: Ledger, begin: int) -> Both:
         extras[:, layout.FILLED_HOLES] + extras[:, layout.EXTRA_HALF + layout.FILLED_HOLES],
         extras[:, layout.ICMP_TOO_BIG_SEEN],
     )
-
-
-class _Ends:
-    """Servers and clients of all connections, numbered."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._flows, self._keys = ledger.flows, ledger.packed_keys  # type: ignore[attr-defined]
-        self._is_high = clients_are_high(self._flows, self._keys)
-        self._firsts, self.server_of = self._number(~self._is_high, with_port=True)
-        _, self.client_of = self._number(self._is_high, with_port=False)
-        self.servers = len(self._firsts)
-
-    def pack(self, server: int) -> bytes:
-        """Pack address and port of a server."""
-        serial = int(self._firsts[server])
-        key = self._keys[serial].tolist()
-        start, port = (0, key[8] >> 16) if self._is_high[serial] else (4, key[8] & 0xFFFF)
-        size = 4 if self._flows[serial, layout.SHARED] & layout.IS_IPV6 else 1
-        octets = b"".join(word.to_bytes(4) for word in key[start : start + size])
-        return octets + int(port).to_bytes(2)
-
-    def _number(self, is_high: Any, *, with_port: bool) -> tuple[Any, Any]:  # noqa: ANN401 - an array
-        """Return where each different end is first, and the number of each connection's."""
-        import numpy
-
-        keys = self._keys
-        words = [numpy.where(is_high, keys[:, 4 + word], keys[:, word]).astype(numpy.int64) for word in range(4)]
-        is_ipv6 = (self._flows[:, layout.SHARED] & layout.IS_IPV6) != 0
-        names = words[0] << 17 | is_ipv6
-        if with_port:
-            names |= numpy.where(is_high, keys[:, 8] & 0xFFFF, keys[:, 8] >> 16).astype(numpy.int64) << 1
-        _, firsts, at = numpy.unique(names, return_index=True, return_inverse=True)
-        if is_ipv6.any():
-            for word in words[1:]:
-                _, firsts, at = numpy.unique(at << 32 | word, return_index=True, return_inverse=True)
-        return firsts, at

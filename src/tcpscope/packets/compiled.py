@@ -33,6 +33,7 @@ from tcpscope.packets import (
     routine,
     step,
 )
+from tcpscope.packets.flood import fold_arrays
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP
 from tcpscope.packets.ledger import Ledger
 from tcpscope.packets.loop import (
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
     from tcpscope.native import Thing, ints_at, longs_at, octets_at
 
-#: From here on a table full of unanswered SYNs is emptied instead of doubled.
+#: From here on a table full of unanswered SYNs is folded instead of enlarged.
 FOLD_FLOWS = 1 << 19
 _FIRST_FLOWS, _FIRST_EXTRAS, _FIRST_ROWS = 4096, 1024, 16384
 
@@ -142,8 +143,10 @@ class CompiledEngine:
     def _make_room(self) -> None:
         """Enlarge by half what is full. Why resize in place: the kernel moves pages, nothing is held twice."""
         m = self._m
-        if m[FLOWS] > m[MOST_FLOWS] >= FOLD_FLOWS - 2:
-            self._fold()
+        is_large = m[FLOWS] > m[MOST_FLOWS] >= FOLD_FLOWS - 2
+        if is_large and fold_arrays(self._rows, self._log, self._extras, m, self.ledger):
+            self._slots[:] = 0
+            self._fill_slots()
         if m[FLOWS] > m[MOST_FLOWS]:
             rows = len(self._rows) // ROW_WORDS * 3 // 2
             self._rows.resize(rows * ROW_WORDS, refcheck=False)
@@ -155,55 +158,9 @@ class CompiledEngine:
             self._log.resize(len(self._log) // layout.LOG_WORDS * 3 // 2 * layout.LOG_WORDS, refcheck=False)
         self._set_limits()
 
-    def _fold(self) -> None:
-        """Turn old unanswered SYNs into counts per server when they are most of what is held: a flood.
-
-        The newest quarter stays, an answer may come. Rows of the log go with their connections, the others move up.
-        """
-        np, m = self._np, self._m
-        count = int(m[FLOWS])
-        rows = self._rows.reshape(-1, ROW_WORDS)[:count]
-        flows, _, keys = _split(rows)
-        log = self._log[: int(self._log[layout.LOG_NEXT]) * layout.LOG_WORDS].reshape(-1, layout.LOG_WORDS)
-        silent = is_unanswered(flows)
-        silent[count - count // 4 :] = False
-        if silent.sum() * 2 < count:
-            return
-        self._count_folded(flows[silent], keys[silent])
-        keep = ~silent
-        serial_of = np.cumsum(keep) - 1
-        serials = log[:, layout.LOG_WHAT] >> 20
-        kept_rows = keep[serials]
-        kept_rows[0] = True
-        row_of = np.cumsum(kept_rows) - 1
-        log[1:, layout.LOG_WHAT] += (serial_of[serials[1:]] - serials[1:]) << 20
-        log = log[kept_rows]
-        kept = int(keep.sum())
-        rows[:kept] = rows[keep]
-        words = [layout.SYN_ROW]
-        for half in (0, layout.HALF_WORDS):
-            words += [half + layout.PENDING_1, half + layout.PENDING_2]
-        for word in words:
-            flows[:kept, word] = row_of[flows[:kept, word]]
-        self._log[: log.size] = log.ravel()
-        self._log[layout.LOG_NEXT], m[FLOWS] = len(log), kept
-        self._slots[:] = 0
-        self._fill_slots()
-
     def _fill_slots(self) -> None:
         address_of = native.address_of
         self._rehash(address_of(self._rows), address_of(self._slots), len(self._slots), int(self._m[FLOWS]))
-
-    def _count_folded(self, flows: Thing, keys: Thing) -> None:
-        np = self._np
-        server = np.where(flows[:, layout.STATE] == layout.S_SYN_SENT, 4, 0)  # the silent end's first word
-        columns = [keys[np.arange(len(keys)), server + word] for word in range(4)]
-        columns.append(np.where(server == 4, keys[:, 8] & 0xFFFF, keys[:, 8] >> 16))
-        columns.append((flows[:, layout.SHARED] & layout.IS_IPV6).astype(np.uint32))
-        servers, counts = np.unique(np.stack(columns, 1), axis=0, return_counts=True)
-        for words, number in zip(servers, counts.tolist(), strict=True):
-            name = words[: 4 if words[5] else 1].astype(">u4").tobytes() + int(words[4]).to_bytes(2)
-            self.ledger.folded[name] = self.ledger.folded.get(name, 0) + number
 
     def finish(self) -> CompiledLedger:
         """Return the ledger: views of what is filled."""
@@ -226,13 +183,6 @@ class CompiledEngine:
 def _split(rows: Thing) -> tuple[Thing, Thing, Thing]:
     """Return flows, their 64-bit words and their keys as views of rows."""
     return rows[:, F_AT:KEY_AT], rows.view("i8")[:, : layout.FLOW_QUADS], rows.view("u4")[:, KEY_AT:]
-
-
-def is_unanswered(flows: Thing) -> Thing:
-    """Say for each flow whether it is SYNs of one end and silence of the other."""
-    low, high = flows[:, layout.STATE], flows[:, layout.HALF_WORDS + layout.STATE]
-    sent_low, sent_high = flows[:, layout.PACKETS], flows[:, layout.HALF_WORDS + layout.PACKETS]
-    return ((low == layout.S_SYN_SENT) & (sent_high == 0)) | ((high == layout.S_SYN_SENT) & (sent_low == 0))
 
 
 class CompiledLedger(Ledger):

@@ -6,13 +6,13 @@ view for the rest) and the book of open flows.
 
 from __future__ import annotations
 
-from array import array
 from struct import Struct
 
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.state import State
 from tcpscope.packets import layout, step
 from tcpscope.packets.counting import needs_extra
+from tcpscope.packets.flood import fold_lists
 from tcpscope.packets.handshake import answers_pending_syn, inherit, opens_another
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP, SEGMENT, read_frame, read_syn_options
 from tcpscope.packets.ledger import Ledger, canonical
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _USUAL = Struct(">12x3sxH2xHxB14xIIBBH")
 _USUAL_START = b"\x08\x00\x45"
 _TCP = Struct(">4xIIBBH")
-_PENDING = (layout.PENDING_1, layout.PENDING_2)
+#: From so many flows on (0.2 GB) unanswered SYNs are folded, when they are most of them.
+FOLD_FLOWS = 1 << 17
 _GROW = bytes(8 * layout.LOG_WORDS * 4096)
 
 
@@ -45,6 +46,7 @@ class InterpretedEngine:
         self._known: dict[bytes, tuple[int, int]] = {}  # addresses and ports in packet order -> flow, end
         self._segment = [0] * layout.SEG_WORDS
         self._fragments = Reassembler()
+        self._most_flows = FOLD_FLOWS
 
     def take(self, chunk: Chunk) -> None:
         """Take in every packet of a chunk."""
@@ -123,6 +125,9 @@ class InterpretedEngine:
         if found is None:
             if self._only is not None and canonical(key) not in self._only:
                 return
+            if len(ledger) >= self._most_flows:
+                self.keep(fold_lists(ledger))
+                self._most_flows = max(FOLD_FLOWS, 2 * len(ledger))
             found = self._open(key, -1)
         else:
             f = ledger.flows[found[0]]
@@ -200,37 +205,14 @@ class InterpretedEngine:
         )
 
     def keep(self, serials: Sequence[int]) -> None:
-        """Forget all connections but these and count anew from 0 in this order; of the log what may change stays."""
-        old = self.ledger
-        self.ledger = new = Ledger()
-        new.packets, new.first_ns, new.last_ns, new.skipped = old.packets, old.first_ns, old.last_ns, old.skipped
-        for serial, before in enumerate(serials):
-            f, key = old.flows[before], old.keys[before]
-            self._move_log_rows(old, serial, f)
-            if f[layout.EXTRA]:
-                new.extras.append(old.extras[f[layout.EXTRA]])
-                f[layout.EXTRA] = len(new.extras) - 1
-            new.flows.append(f)
-            new.quads.append(old.quads[before])
-            new.keys.append(key)
-        self._known = {}
-        for serial, key in enumerate(new.keys):
+        """Forget all connections but these and count anew from 0 in this order."""
+        self.ledger.keep(serials)
+        known = self._known
+        known.clear()
+        for serial, key in enumerate(self.ledger.keys):
             half = (len(key) - 4) // 2
-            self._known[key[half:-4] + key[:half] + key[-2:] + key[-4:-2]] = (serial, 1)
-            self._known[key] = (serial, 0)
-
-    def _move_log_rows(self, old: Ledger, serial: int, f: list[int]) -> None:
-        log = self.ledger.log
-        self._make_room()
-        for word in (layout.SYN_ROW, *(h + word for h in (0, layout.HALF_WORDS) for word in _PENDING)):
-            if f[word]:
-                row, at = log[layout.LOG_NEXT], f[word] * layout.LOG_WORDS
-                what, *rest = old.log[at : at + layout.LOG_WORDS]
-                log[row * layout.LOG_WORDS : (row + 1) * layout.LOG_WORDS] = array(
-                    "q", (serial << 20 | what & 0xFFFFF, *rest)
-                )
-                log[layout.LOG_NEXT] = row + 1
-                f[word] = row
+            known[key[half:-4] + key[:half] + key[-2:] + key[-4:-2]] = (serial, 1)
+            known[key] = (serial, 0)
 
     def forget_mentions(self) -> None:
         """Forget what only joining captures needs: flows known from ICMP errors and fragments alone."""

@@ -53,6 +53,8 @@ SEG_WORDS = 10
 LOG_WHAT, LOG_PACKET, LOG_NS, LOG_EARLIEST, LOG_LATEST = range(5)
 LOG_WORDS = 5
 LOG_NEXT = 0
+#: Words of a flow that name a row of the log.
+ROWS_OF_LOG = (SYN_ROW, PENDING_1, PENDING_2, HALF_WORDS + PENDING_1, HALF_WORDS + PENDING_2)
 #: Rows that one packet may add to the log, and then some.
 ROOM_ROWS = 16
 

@@ -34,7 +34,8 @@ class Ledger:
         self.skipped: dict[int, int] = {}
         self.mentioned: set[bytes] = set()  #: keys of flows that ICMP errors quote and nothing else showed before
         self.fragmented: set[bytes] = set()  #: keys of flows that sent a first fragment
-        self.folded: dict[bytes, int] = {}  #: unanswered SYNs given up for lack of room, per server
+        self.folded: dict[bytes, int] = {}  #: unanswered connections only counted, per server (a flood)
+        self.folded_segments = 0  #: SYNs of them
         self.first_ns = -1
         self.last_ns = -1
         self._rows_of: dict[int, list[int]] | None = None
@@ -55,6 +56,33 @@ class Ledger:
     def note_fragmented(self, first: Iterable[bytes]) -> None:
         """Remember flows by addresses and ports in packet order."""
         self.fragmented |= {canonical(key) for key in first}
+
+    def keep(self, serials: Sequence[int]) -> None:
+        """Drop all connections but these, while an engine fills lists; they are counted anew in this order."""
+        for rows in (self.flows, self.quads, self.keys):
+            rows[:] = [rows[serial] for serial in serials]
+        extras = [self.extras[0]]
+        for f in self.flows:
+            if f[layout.EXTRA]:
+                extras.append(self.extras[f[layout.EXTRA]])
+                f[layout.EXTRA] = len(extras) - 1
+        self.extras[:] = extras
+        self._keep_rows({serial: place for place, serial in enumerate(serials)})
+
+    def _keep_rows(self, new_serial: dict[int, int]) -> None:
+        log, words = self.log, layout.LOG_WORDS
+        new_row = {0: 0}
+        for row in range(1, log[layout.LOG_NEXT]):
+            what = log[row * words]
+            serial = new_serial.get(what >> 20)
+            if serial is not None:
+                to = new_row[row] = len(new_row)
+                log[to * words : (to + 1) * words] = log[row * words : (row + 1) * words]
+                log[to * words] = what & 0xFFFFF | serial << 20
+        log[layout.LOG_NEXT] = len(new_row)
+        for f in self.flows:
+            for word in layout.ROWS_OF_LOG:
+                f[word] = new_row[f[word]]
 
     def widen(self, low: int, high: int) -> None:
         """Widen the span of the capture."""

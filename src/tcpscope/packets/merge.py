@@ -192,6 +192,9 @@ def _count(joined: Ledger, parts: Sequence[Part]) -> None:
             joined.widen(ledger.first_ns, ledger.last_ns)
         joined.mentioned |= ledger.mentioned
         joined.fragmented |= ledger.fragmented
+        joined.folded_segments += ledger.folded_segments
+        for server, count in ledger.folded.items():
+            joined.folded[server] = joined.folded.get(server, 0) + count
         for what, count in ledger.skipped.items():
             if what != FRAGMENT:  # Why: what is unfinished in a part may be whole in all
                 joined.skip(what, count)
@@ -203,4 +206,5 @@ def plain(ledger: Ledger) -> Ledger:
     copy_chosen(copy, ledger, 0, _is_any)
     copy.packets, copy.first_ns, copy.last_ns = ledger.packets, ledger.first_ns, ledger.last_ns
     copy.skipped = dict(ledger.skipped)
+    copy.folded, copy.folded_segments = dict(ledger.folded), ledger.folded_segments
     return copy

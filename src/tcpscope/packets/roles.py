@@ -36,6 +36,35 @@ def clients_are_high(flows: Any, keys: Any) -> Any:  # noqa: ANN401 - arrays
     return ~says_low & (says_high | ((keys[:, 8] >> 16) < (keys[:, 8] & 0xFFFF)))
 
 
+class NumberedEnds:
+    """One end of each row, equal ends under one number. ``number_of`` is the column of them, from 0 to ``count``."""
+
+    def __init__(self, flows: Any, keys: Any, is_high: Any, *, with_port: bool = True) -> None:  # noqa: ANN401 - arrays
+        import numpy
+
+        self._flows, self._keys, self._is_high = flows, keys, is_high
+        words = [numpy.where(is_high, keys[:, 4 + word], keys[:, word]).astype(numpy.int64) for word in range(4)]
+        is_ipv6 = (flows[:, layout.SHARED] & layout.IS_IPV6) != 0
+        names = words[0] << 17 | is_ipv6
+        if with_port:
+            names |= numpy.where(is_high, keys[:, 8] & 0xFFFF, keys[:, 8] >> 16).astype(numpy.int64) << 1
+        _, self._firsts, self.number_of = numpy.unique(names, return_index=True, return_inverse=True)
+        if is_ipv6.any():
+            for word in words[1:]:
+                names = self.number_of << 32 | word
+                _, self._firsts, self.number_of = numpy.unique(names, return_index=True, return_inverse=True)
+        self.count = len(self._firsts)
+
+    def pack(self, number: int) -> bytes:
+        """Pack address and port of an end."""
+        row = int(self._firsts[number])
+        key = self._keys[row].tolist()
+        start, port = (4, key[8] & 0xFFFF) if self._is_high[row] else (0, key[8] >> 16)
+        size = 4 if self._flows[row, layout.SHARED] & layout.IS_IPV6 else 1
+        octets = b"".join(word.to_bytes(4) for word in key[start : start + size])
+        return octets + int(port).to_bytes(2)
+
+
 def spell_address(packed: bytes) -> str:
     """Spell four or sixteen octets."""
     if len(packed) == 4:

@@ -27,7 +27,7 @@ class Totals(NamedTuple):
     cut: int = 0
     engine: str = "python"
     state_pairs: Mapping[tuple[State, State], int] = {}
-    folded: int = 0  #: unanswered SYNs counted only (a flood of more than fits)
+    folded: int = 0  #: connections among them that are only counted: SYNs without an answer, more than fit (a flood)
 
 
 class Pair(NamedTuple):
@@ -41,18 +41,24 @@ class Pair(NamedTuple):
 
 def count_totals(ledger: Ledger, engine: str) -> Totals:
     """Count a ledger's connections and packets."""
+    folded = sum(ledger.folded.values())
+    pairs = {(pair.client, pair.server): pair.connections for pair in final_pairs(ledger, 0)}
+    if folded:
+        flood = State.SYN_SENT, State.LISTEN
+        pairs[flood] = pairs.get(flood, 0) + folded
+        pairs = dict(sorted(pairs.items(), key=lambda item: -item[1]))
     return Totals(
         packets=ledger.packets,
-        segments=_count_segments(ledger),
-        connections=len(ledger) + sum(ledger.folded.values()),
+        segments=_count_segments(ledger) + ledger.folded_segments,
+        connections=len(ledger) + folded,
         first_ns=ledger.first_ns if ledger.packets else None,
         last_ns=ledger.last_ns if ledger.packets else None,
         not_tcp=ledger.skipped.get(NOT_TCP, 0),
         fragments=ledger.skipped.get(FRAGMENT, 0),
         cut=ledger.skipped.get(CUT, 0),
         engine=engine,
-        state_pairs={(pair.client, pair.server): pair.connections for pair in final_pairs(ledger, 0)},
-        folded=sum(ledger.folded.values()),
+        state_pairs=pairs,
+        folded=folded,
     )
 
 
