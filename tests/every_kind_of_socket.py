@@ -222,7 +222,7 @@ def _state(connection):
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
-def _settle(is_done, pause=0.01, seconds=5):
+def _settle(is_done, pause=0.01, seconds=60):
     deadline = time.monotonic() + seconds
     while not is_done():
         if time.monotonic() > deadline:

@@ -5,10 +5,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.patience import wait_until
 
 from tcpscope.cli.main import COMMANDS
 
@@ -71,13 +71,6 @@ class Host:
     def close(self) -> None:
         self.server.kill()
         self.server.wait()
-
-
-def wait_until(is_so, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@
 
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
+from tests.patience import wait_until_settled
 
 from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.live.snapshot import take_snapshot
@@ -23,19 +23,24 @@ def test_close_wait_that_begins_while_waiting_has_an_exact_age():
         clients = [socket.create_connection(("127.0.0.1", 9000)) for _ in range(2)]
         servers = [listener.accept()[0] for _ in clients]
         clients[0].close()  # before anybody watches
-        closer = threading.Timer(0.4, clients[1].close)
-        closer.start()
-        entries = watch_entries(1.2, lambda left: None)
+
+        def close_second(left):
+            clients[1].close()
+            wait_until_settled()
+
+        wait_until_settled()
+        began = time.monotonic()
+        entries = watch_entries(0.5, close_second)
         snapshot = with_exact_ages(take_snapshot(), entries)
+        waited_ms = (time.monotonic() - began) * 1000
         ages = {one.remote.port: one.age for one in snapshot.sockets if one.state == State.CLOSE_WAIT}
         ports = [server.getpeername()[1] for server in servers]
-    closer.join()
     for one in (listener, *servers):
         one.close()
     namespace.close()
     assert ages[ports[0]].known != "exact"
     assert ages[ports[1]].known == "exact"
-    assert 300 <= ages[ports[1]].ms <= 5000
+    assert 0 <= ages[ports[1]].ms <= waited_ms
 
 
 def test_nothing_is_claimed_without_the_kernel_s_tracepoints(monkeypatch):

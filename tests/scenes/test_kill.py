@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.patience import states_of_tcp, wait_until, wait_until_settled
 
 from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.kernel.netlink import open_netlink
@@ -36,7 +37,7 @@ def kill(space, *arguments, through=()):
     with space.entered():
         return subprocess.run(
             [*through, sys.executable, "-m", "tcpscope", "kill", *arguments],
-            capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=30,
+            capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
 
 
@@ -104,6 +105,7 @@ def test_recycled_addresses_are_not_hit(netns):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         for one in (client, server, listener):
             one.close()
+        wait_until(lambda: not states_of_tcp(), "the end of all sockets")
         _, again, _server = pair(port=port, client_port=client_port)
         again.setblocking(False)
         channel = open_netlink()
@@ -126,6 +128,8 @@ def test_time_wait_can_be_ended_and_listeners_are_spared(netns):
     client.close()
     server.recv(1)
     server.close()
+    with netns.entered():
+        wait_until_settled()
     result = kill(netns, "--yes", f":{listener.getsockname()[1]}")
     assert result.returncode == 0
     assert "TIME_WAIT" in result.stdout
@@ -148,7 +152,7 @@ def test_own_ssh_session_is_spared(netns):
     with netns.entered():
         result = subprocess.run(
             [sys.executable, "-m", "tcpscope", "kill", "--json", "--yes", f"sport = :{port}"],
-            capture_output=True, text=True, env=environment, timeout=30,
+            capture_output=True, text=True, env=environment, timeout=60,
         )  # fmt: skip
     assert json.loads(result.stdout)["closed"] == []
     assert "ssh session" in json.loads(result.stdout)["spared"][0] + json.loads(result.stdout)["spared"][-1]

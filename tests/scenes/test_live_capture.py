@@ -1,5 +1,6 @@
 """Live capture of real traffic: the same packets as tcpdump's, states, filters, drops, its ends."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,10 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_S, wait_until, wait_until_settled
 from tests.peers import peer, run_peer
 
 from tcpscope.capture import open_capture
@@ -109,12 +110,18 @@ class Tcpdump:
         with space.entered():
             self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert any("listening on" in line for line in iter(self._process.stderr.readline, ""))
-        time.sleep(0.2)
+        self._path = path
 
-    def end(self):
-        time.sleep(0.5)
+    def end(self, number):
+        """End it once ``number`` packets are in its file."""
+        wait_until(lambda: self._packets() >= number, f"{number} packets of tcpdump's")
         self._process.send_signal(signal.SIGINT)
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=PATIENCE_S)
+
+    def _packets(self):
+        with contextlib.suppress(TcpscopeError), open_capture(self._path) as source:
+            return len(list(source.iter_packets()))
+        return 0
 
 
 @pytest.mark.parametrize("interface", ["lo", "any"])
@@ -128,13 +135,14 @@ def test_live_capture_sees_what_tcpdump_sees(netns, interface, tmp_path):
         for _ in range(20):
             talk()
         talk(family=socket.AF_INET6)
+        wait_until_settled()
 
     with source, CaptureFile(str(mine), source.interfaces[0]) as file:
         packets = collect(source, in_namespace(netns, act))
         for t_ns, data, original, _ in packets:
             file.write(t_ns, data, original)
-    tcpdump.end()
-    assert len(packets) == 21 * 18
+    tcpdump.end(len(packets))
+    assert len(packets) >= 21 * 15, "how many ACKs go alone is up to the kernel's timers"
     assert source.dropped == 0
     listing = [run_peer("tcpdump", "-n", "-t", "-S", "-v", "-r", path) for path in (mine, other)]
     assert listing[0].splitlines() == listing[1].splitlines()
@@ -149,15 +157,16 @@ def test_command_shows_states_and_writes_the_packets(netns, suffix, tmp_path):
     process = start(netns, "-w", str(path), "--json")
     with netns.entered():
         port = talk(rounds=1)
-    time.sleep(0.3)
+    lines = []
+    while not lines or "CLOSED" not in (lines[-1]["destination_state"], lines[-1]["source_state"]):
+        lines.append(json.loads(process.stdout.readline()))
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
-    lines = [json.loads(line) for line in out.splitlines()]
+    assert out == ""
     moves = [(line["source_before"], line["source_state"]) for line in lines if line["source"]["port"] != port]
     assert moves[0] == (None, "SYN_SENT")
     assert ("ESTABLISHED", "FIN_WAIT_1") in moves
-    assert lines[-1]["destination_state"] == "CLOSED" or lines[-1]["source_state"] == "CLOSED"
     assert re.search(rf"{len(lines)} packets captured, {len(lines)} TCP segments shown, 1 connections$", err.strip())
     with open_capture(path) as source:
         assert len(list(iter_segments(source.iter_chunks()))) == len(lines)
@@ -179,7 +188,7 @@ def test_command_ladder_and_count(netns):
     process = start(netns, "--ladder", "1", "-i", "lo", "-c", "3")
     with netns.entered():
         talk(rounds=1)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert out.count("─▶") + out.count("◀─") == 3
     assert "3 TCP segments shown" in err
@@ -188,7 +197,7 @@ def test_command_ladder_and_count(netns):
 def test_command_writes_a_capture_to_a_pipe(netns):
     process = start(netns, "-w", "-", "-i", "lo", "--seconds", "1.5")
     process.stdout.close()
-    assert process.wait(timeout=15) in (0, 1)
+    assert process.wait(timeout=PATIENCE_S) in (0, 1)
 
 
 @pytest.mark.skipif(not is_available(), reason="libpcap is not installed")

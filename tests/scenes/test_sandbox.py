@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.patience import wait_until
 
 from tcpscope.kernel.sandbox import Sandbox
 from tcpscope.model.errors import Unsupported
@@ -32,12 +33,8 @@ def sleepers(mark: str) -> set[int]:
     return found
 
 
-def wait_for(count: int, mark: str) -> set[int]:
-    deadline = time.monotonic() + 10
-    while len(found := sleepers(mark)) != count:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
-    return found
+def wait_for(count: int, mark: str) -> None:
+    wait_until(lambda: len(sleepers(mark)) == count, f"{count} sleepers")
 
 
 def test_stubborn_server_ends_with_the_sandbox():
@@ -73,7 +70,7 @@ def test_hosts_reach_each_other_over_both_families():
                 listener = socket.create_server((address, 80), family=family)
             with box.client.entered():
                 near = socket.socket(family)
-            near.settimeout(5)
+            near.settimeout(60)
             near.connect((address, 80))
             near.close()
             listener.close()

@@ -16,7 +16,7 @@ import pytest
 from tcpscope.machine.linux import deviation
 from tcpscope.packets import analyse
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 COUNT = 1100
 
 
@@ -27,7 +27,7 @@ def truth(tmp_path_factory):
             pytest.skip(f"{tool} is not installed")
     path = tmp_path_factory.mktemp("truth") / "truth.pcap"
     command = [sys.executable, str(_root() / "tests/scenes/tracker_truth.py"), str(path), str(COUNT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=_root(), env=_environment())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=_root(), env=_environment())
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     if told["tier"] == "C":
@@ -72,18 +72,26 @@ def _as_linux(before, after):
     return [(before, after)]
 
 
+def is_part_with_gaps(told, tracked):
+    """Whether the kernel told a part of these moves: of those its timer tick makes, a few are not recorded."""
+    rest = iter(tracked)
+    return len(told) < len(tracked) and all(move in rest for move in told)
+
+
 def test_transitions_of_a_thousand_connections_equal_the_kernels(truth):
     path, told = truth
     assert told["lost"] == 0
     kernel, tracker = _moves_of_kernel(told), _moves_of_tracker(path)
-    same, different = Counter(), []
+    same, different, broken = Counter(), [], []
     for key, kind in told["kinds"].items():
         client, server = (int(port) for port in key.split("-"))
         both = {(client, server), (server, client)}
         wrong = [(kind, ports, kernel[ports], tracker[ports]) for ports in both if kernel[ports] != tracker[ports]]
-        different += wrong
+        broken += [one for one in wrong if is_part_with_gaps(*one[2:])]
+        different += [one for one in wrong if not is_part_with_gaps(*one[2:])]
         same[kind] += not wrong
     print(dict(same), f"{sum(same.values())} connections equal, {len(different)} ends differ")
     assert not different, different[:3]
+    assert len(broken) <= COUNT // 100, broken[:3]
     assert sum(same.values()) >= 1000
     assert len(same) == 10 and min(same.values()) >= 20

@@ -14,11 +14,46 @@ import sys
 import threading
 import time
 
+from tests.patience import wait_until_settled
+
+ESTABLISHED, FIN_WAIT_1, CLOSED, CLOSING = 1, 4, 7, 11
+MARK_PORT = 9999
+MARK = MARK_PORT.to_bytes(2, "big") + (9).to_bytes(2, "big")
 TABLE = "table inet truth {\n chain input {\n type filter hook input priority 0;\n %s\n }\n}\n"
 
 
 def nft(rules):
     subprocess.run(["nft", "-f", "-"], input=f"flush ruleset\n{TABLE % rules}", text=True, check=True)
+
+
+def until(is_so):
+    deadline = time.monotonic() + 100
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def state_of(end):
+    return end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+
+
+def see_a_mark_in(path):
+    """Refused connections from one port, until the capture holds one more of them: all before it is there, too."""
+
+    def marks():
+        with open(path, "rb") as file:
+            return file.read().count(MARK)
+
+    before = marks()
+    refused = socket.socket()
+    refused.bind(("127.0.0.1", MARK_PORT))
+
+    def is_there():
+        refused.connect_ex(("127.0.0.1", 9))
+        return marks() > before
+
+    until(is_there)
+    refused.close()
 
 
 class Pairs:
@@ -166,7 +201,7 @@ def simultaneous_open(pairs, count):
         pairs.kinds[f"{10000 + n}-{12000 + n}"] = "simultaneous-open"
         ends.append((one, other))
     nft("")
-    time.sleep(1.6)
+    until(lambda: all(state_of(end) == ESTABLISHED for pair in ends for end in pair))
     for one, other in ends:
         one.setblocking(True)
         other.setblocking(True)
@@ -185,7 +220,7 @@ def simultaneous_close(pairs, count):
         client.shutdown(socket.SHUT_WR)
         server.shutdown(socket.SHUT_WR)
     nft("")
-    time.sleep(1.0)
+    until(lambda: not {state_of(end) for pair in held for end in pair} & {FIN_WAIT_1, CLOSING})
     for client, server in held:
         client.close()
         server.close()
@@ -199,7 +234,7 @@ def keepalive_death(pairs, count):
         for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 1)):
             client.setsockopt(socket.IPPROTO_TCP, option, value)
     nft(f"tcp dport {pairs.port} drop\n tcp sport {pairs.port} drop")
-    time.sleep(3.2)
+    until(lambda: all(state_of(client) == CLOSED for client, _ in held))
     nft("")
     for client, server in held:
         client.close()
@@ -227,7 +262,7 @@ def main(path, count):
     dump.stderr.readline()
     threading.Thread(target=dump.stderr.read, daemon=True).start()
     atexit.register(dump.kill)
-    time.sleep(0.3)
+    see_a_mark_in(path)
     moves, stop = [], threading.Event()
 
     def listen():
@@ -242,9 +277,13 @@ def main(path, count):
         began = time.monotonic()
         kind(pairs, max(count * weight // share, 2))
         print(f"{kind.__name__} {time.monotonic() - began:.1f} s", file=sys.stderr)
-    time.sleep(1.5)
+    wait_until_settled()
+    see_a_mark_in(path)
     stop.set()
     reader.join()
+    while more := feed.read_transitions(0.1):
+        moves.extend(more)
+    moves.extend(feed.read_rest())
     dump.send_signal(2)
     dump.wait()
     told = [

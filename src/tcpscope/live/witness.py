@@ -15,6 +15,7 @@ from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Age
 from tcpscope.model.state import State
+from tcpscope.model.transition import Transition
 
 _TICK_S = 0.5
 
@@ -24,21 +25,27 @@ Entries = dict[tuple[Flow, State], int]
 def watch_entries(seconds: float, on_tick: Callable[[float], None]) -> Entries:
     """Wait ``seconds``; return when (ns since the epoch) each connection was seen to enter its present state."""
     entries: Entries = {}
-    end = time.monotonic() + seconds
     feed = _open_feed()
+    end = time.monotonic() + seconds
     try:
         while (left := end - time.monotonic()) > 0:
             on_tick(left)
             if feed is None:
                 time.sleep(min(left, _TICK_S))
                 continue
-            for move in feed.read_transitions(min(left, _TICK_S)):
-                if move.certainty == "seen":
-                    entries[move.flow, move.after] = move.when_ns
+            _note(feed.read_transitions(min(left, _TICK_S)), entries)
+        if feed is not None:
+            _note(feed.read_rest(), entries)
     finally:
         if feed is not None:
             feed.close()
     return entries
+
+
+def _note(moves: list[Transition], entries: Entries) -> None:
+    for move in moves:
+        if move.certainty == "seen":
+            entries[move.flow, move.after] = move.when_ns
 
 
 def _open_feed() -> Feed | None:
