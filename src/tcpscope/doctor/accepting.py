@@ -38,7 +38,9 @@ def accept_queue(look: Look) -> Iterator[Finding]:
     for listener in full:
         yield _overflow(look, listener, overflows)
     if overflows and not full:
-        yield _somewhere(look, overflows)
+        busy = max(look.listeners, key=fill, default=None)
+        is_near = busy is not None and fill(busy) > look.limit_of("accept-queue-overflow.warn_share")
+        yield _overflow(look, busy, overflows) if is_near and busy is not None else _somewhere(look, overflows)
         return
     for listener in look.listeners:
         warn = look.limit_of("accept-queue-overflow.warn_share")
@@ -68,7 +70,7 @@ def _overflow(look: Look, listener: Socket, overflows: int | None) -> Finding:
         case.unseen("whether SYNs are being dropped (ListenOverflows needs two looks)")
     if is_steady:
         case.witness(0.6, "it was full in both looks")
-    elif earlier is not None:
+    elif earlier is not None and not overflows:
         case.doubt(0.3, f"it was not full a moment ago (Recv-Q {earlier.recv_q})")
     waiting = _unaccepted(look, listener)
     if waiting:
@@ -101,7 +103,7 @@ def _full_queue(look: Look, case: Case, severity: Severity, sockets: Sequence[So
     return case.close(
         severity,
         f"port {listener.local.port} turns new connections away" + (f": {who} does not accept" if is_stopped else ""),
-        f"The queue of completed connections is full: {who} {fault}. The kernel drops further SYNs, so clients wait in "
+        f"The queue of completed connections is {'full' if fill(listener) >= 1 else 'full at times'}: {who} {fault}. The kernel drops further SYNs, so clients wait in "
         "SYN_SENT for 1, 2, 3, 4 s between attempts and the server sees nothing of them.",
         code_for(look, "unblock-loop", [listener])
         if is_stopped
@@ -141,8 +143,9 @@ def _somewhere(look: Look, overflows: int) -> Finding:
         case.doubt(0.2, "no accept queue is full at this moment: it was a burst between the looks")
     if not look.has_backlogs:
         case.unseen("the backlogs: this source does not tell them (only sock_diag does)")
+    is_often = overflows / look.elapsed_s > look.limit_of("accept-queue-overflow.rate")
     return case.close(
-        Severity.MEDIUM,
+        Severity.HIGH if is_often else Severity.MEDIUM,
         f"A listener turned {many(overflows, 'SYN')} away between the two looks",
         "The counter is global for the namespace and says that an accept queue was full; no queue is full now, so it comes "
         "in bursts.",

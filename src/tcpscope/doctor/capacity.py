@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.accepting import used_share
 from tcpscope.doctor.case import Case
@@ -15,6 +15,7 @@ from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.wording import count, example, listing, many, percent, size
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.snapshot import ControlGroup, Process
+from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
 
@@ -173,21 +174,8 @@ def hidden_inodes(look: Look) -> list[tuple[Process, list[int]]]:
     for source in (look.snapshot, *look.others):
         listed.update(socket.inode for socket in source.sockets)
         listed.update(source.other_inodes)
-    hidden = [(process, _lasting(look, process, listed)) for process in local]
+    hidden = [(process, [inode for inode in process.socket_inodes if inode not in listed]) for process in local]
     return [row for row in hidden if row[1]]
-
-
-def _lasting(look: Look, process: Process, listed: Container[int]) -> list[int]:
-    """Return the unlisted descriptors that were there a moment before too.
-
-    Why: descriptors are read after the sockets; on a busy server a connection of the meantime is in no list either.
-    """
-    unlisted = [inode for inode in process.socket_inodes if inode not in listed]
-    if look.previous is None:
-        return unlisted
-    earlier = look.previous.processes.get(process.pid)
-    known = frozenset(earlier.socket_inodes) if earlier else frozenset()
-    return [inode for inode in unlisted if inode in known]
 
 
 def _zombie(look: Look, process: Process, hidden: Sequence[int], share: float) -> Finding:
@@ -315,31 +303,47 @@ def shared(look: Look) -> Iterator[Finding]:
         for one in bucket
         if len(one.owners) > 1 and len(holders_of(one)) > 1
     ]
-    for pids, sockets in group(held, holders_of).items():
-        case = Case("shared-socket-holders", "pids " + ",".join(map(str, pids)))
-        names = [f"{owner.name} ({owner.pid}) fd {owner.fd}" for owner in sockets[0].owners]
-        case.witness(
-            0.9,
-            f"{many(len(sockets), 'socket')} held by {len(pids)} processes, e.g. {example(sockets)}: {listing(names, 6)}",
-        )
-        stuck = [
-            one
-            for one in sockets
-            if one.state == State.CLOSE_WAIT and look.age(one).ms >= look.limit_of("close-wait-leak.age_s") * 1000
-        ]
-        if stuck:
-            case.witness(0.5, f"{count(len(stuck))} of them in CLOSE_WAIT: every holder has to close")
-        else:
-            case.doubt(0.2, "sshd and prefork servers share descriptors on purpose")
-        yield case.close(
-            Severity.MEDIUM if stuck else Severity.INFO,
-            f"{many(len(sockets), 'connection')} {'is' if len(sockets) == 1 else 'are'} held by {len(pids)} processes: {listing((f'{one.name} ({one.pid})' for one in sockets[0].owners), 6)}; ending one of them frees nothing",
-            "The FIN goes out when the last holder closes (measured: killing one of two changed nothing). Descriptors are "
-            "inherited over fork().",
-            (config("close after fork, open with SOCK_CLOEXEC (Python does since 3.4, except fork without exec)"),),
-            sockets,
-            ("kill -9 of one of them: the other still holds the socket",),
-        )
+    lasting_ms = look.limit_of("close-wait-leak.age_s") * 1000
+    waiting = [one for one in held if one.state == State.CLOSE_WAIT and look.age(one).ms >= lasting_ms]
+    stuck = group(waiting, holders_of)
+
+    def together(socket: Socket) -> tuple[object, ...]:
+        # Why: a server that forks for each connection shares every one with another child; that is one thing to say.
+        pids = holders_of(socket)
+        return pids if pids in stuck else tuple(sorted({owner.name for owner in socket.owners}))
+
+    for sockets in group(held, together).values():
+        yield _held_by_several(sockets, stuck.get(holders_of(sockets[0]), ()))
+
+
+def _held_by_several(sockets: Sequence[Socket], stuck: Sequence[Socket]) -> Finding:
+    sets = group(sockets, holders_of)
+    pids, names = next(iter(sets)), sorted({owner.name for owner in sockets[0].owners})
+    is_one = len(sets) == 1
+    case = Case("shared-socket-holders", "pids " + ",".join(map(str, pids)) if is_one else " and ".join(names))
+    holders = [f"{owner.name} ({owner.pid}) fd {owner.fd}" for owner in sockets[0].owners]
+    case.witness(
+        0.9,
+        f"{many(len(sockets), 'socket')} held by {f'{len(pids)} processes' if is_one else 'several processes each'}, e.g. {example(sockets)}: {listing(holders, 6)}",
+    )
+    if stuck:
+        case.witness(0.5, f"{count(len(stuck))} of them in CLOSE_WAIT: every holder has to close")
+    else:
+        case.doubt(0.2, "sshd and prefork servers share descriptors on purpose")
+    who = (
+        f"{len(pids)} processes: {listing((f'{one.name} ({one.pid})' for one in sockets[0].owners), 6)}"
+        if is_one
+        else f"several processes of {listing(names)} each"
+    )
+    return case.close(
+        Severity.MEDIUM if stuck else Severity.INFO,
+        f"{many(len(sockets), 'connection')} {'is' if len(sockets) == 1 else 'are'} held by {who}; ending one of them frees nothing",
+        "The FIN goes out when the last holder closes (measured: killing one of two changed nothing). Descriptors are "
+        "inherited over fork().",
+        (config("close after fork, open with SOCK_CLOEXEC (Python does since 3.4, except fork without exec)"),),
+        sockets,
+        ("kill -9 of one of them: the other still holds the socket",),
+    )
 
 
 def softnet(look: Look) -> Iterator[Finding]:

@@ -56,11 +56,17 @@ def _same_sockets(symptom: Finding, cause: Finding) -> bool:
 
 def _on(setting: str) -> Related:
     """Whether the symptom is a word about this setting."""
-    return lambda symptom, cause: symptom.scope.endswith(f".{setting}")
+    return lambda symptom, cause: symptom.scope.endswith(f".{setting}") and _anywhere(symptom, cause)
 
 
 def _anywhere(symptom: Finding, cause: Finding) -> bool:
-    return True
+    """Counters and settings are those of one namespace."""
+    return symptom.place == cause.place
+
+
+def _counted_here(symptom: Finding, cause: Finding) -> bool:
+    """A symptom that was only counted, without a socket to point at."""
+    return not symptom.sockets and _anywhere(symptom, cause)
 
 
 def _pids(finding: Finding) -> set[int]:
@@ -72,8 +78,8 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "accept-stalled-by-fd-limit": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
     "fd-exhaustion-near": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
     "accept-queue-overflow": (("accept-stalled-by-fd-limit", _same_process), ("close-wait-app-blocked", _same_process), ("fd-exhaustion-near", _same_process), ("reuseport-imbalance", _same_sockets)),
-    "syn-sent-blackhole": (("accept-queue-overflow", _same_port), ("accept-stalled-by-fd-limit", _same_port), ("syn-flood", _same_port), ("conntrack-table-full", _anywhere), ("no-route", _anywhere), ("retransmission-stall", _same_remote)),
-    "ghost-established-by-overflow": (("accept-queue-overflow", _same_port), ("syn-flood", _same_port)),
+    "syn-sent-blackhole": (("accept-queue-overflow", _same_port), ("accept-stalled-by-fd-limit", _same_port), ("syn-flood", _same_port), ("conntrack-table-full", _anywhere), ("no-route", _anywhere), ("ghost-established-by-overflow", _same_remote), ("retransmission-stall", _same_remote)),
+    "ghost-established-by-overflow": (("accept-queue-overflow", _same_port), ("accept-queue-overflow", _counted_here), ("syn-flood", _same_port)),
     "fin-wait2-orphan-pile": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
     "fin-wait2-half-closed-forever": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
     "zombie-socket-fds": (("connection-refused-storm", _anywhere), ("listener-closed-with-queue", _anywhere)),
@@ -82,12 +88,12 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "fin-wait1-zero-window": (("reader-stalled-locally", _ends_meet),),
     "reader-stalled-locally": (("close-wait-app-blocked", _same_process),),
     "retransmission-stall": (("pmtu-blackhole", _same_remote), ("idle-firewall-drop", _same_remote), ("ghost-established-by-overflow", _same_sockets)),
-    "fin-wait1-stuck": (("retransmission-stall", _same_remote),),
+    "fin-wait1-stuck": (("ghost-established-by-overflow", _same_remote), ("retransmission-stall", _same_remote)),
     "last-ack-pile": (("retransmission-stall", _same_remote), ("fin-wait1-stuck", _same_remote)),
-    "packet-loss": (("softnet-drop", _anywhere), ("checksum-errors", _anywhere), ("pmtu-blackhole", _anywhere), ("retransmission-stall", _anywhere)),
+    "packet-loss": (("softnet-drop", _anywhere), ("checksum-errors", _anywhere), ("pmtu-blackhole", _anywhere), ("ghost-established-by-overflow", _anywhere), ("retransmission-stall", _anywhere), ("fin-wait1-stuck", _anywhere), ("last-ack-pile", _anywhere)),
     "too-many-orphans": (("fin-wait1-zero-window", _anywhere), ("fin-wait1-stuck", _anywhere), ("last-ack-pile", _anywhere)),
     "tcp-memory-pressure": (("fin-wait1-zero-window", _anywhere), ("reader-stalled-locally", _anywhere), ("zero-window-peer-slow", _anywhere)),
-    "bind-eaddrinuse-timewait": (("port-taken-by-outgoing", _same_scope),),
+    "bind-eaddrinuse-timewait": (("port-taken-by-outgoing", _same_scope), ("self-connect", _same_sockets)),
     "shared-socket-holders": (("close-wait-leak", _same_sockets), ("close-wait-app-blocked", _same_sockets)),
     "rst-storm-sent": (("connection-refused-storm", _anywhere), ("tw-bucket-overflow", _anywhere), ("listener-missing", _anywhere), ("listener-closed-with-queue", _anywhere), ("inbound-scan", _anywhere)),
     "connection-refused-storm": (("listener-missing", _anywhere),),
@@ -103,6 +109,7 @@ INSTEAD: tuple[tuple[str, str, Related], ...] = (
     ("half-open-stale", "no-keepalive-on-long-idle", _same_sockets),
     ("accept-stalled-by-fd-limit", "fd-exhaustion-near", _same_scope),
     ("exposed-listener", "unexpected-listener", _same_sockets),
+    ("accept-queue-overflow", "backlog-too-small", _same_sockets),
     # Why: the better one names the setting, with its present value, among its remedies.
     ("ephemeral-port-exhaustion-timewait", "sysctl-lint", _on("ip_local_port_range")),
     ("ephemeral-port-exhaustion-live", "sysctl-lint", _on("ip_local_port_range")),

@@ -245,6 +245,9 @@ def ghost_reconnect(look: Look) -> Iterator[Finding]:
     if rate is None or rate <= look.limit_of("ghost-reconnect.rate"):
         return
     skipped = look.rate(_EXT + "TCPACKSkippedChallenge") or 0.0
+    # Why: a SYN|ACK that a server repeats to a connected client counts here as well; clients come back to listeners only.
+    if not look.listeners and not skipped:
+        return
     case = Case("ghost-reconnect", "this host")
     case.witness(0.6, f"TCPSYNChallenge {count(rate)}/s: SYNs on connections that are alive here")
     answers = grown(look, "TCPChallengeACK")

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from tcpscope.doctor import ages
 from tcpscope.doctor.accepting import fill
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import code_for, command, config, filter_rule, sysctl
+from tcpscope.doctor.hints import at_peer, code_for, command, config, filter_rule, sysctl
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, span
+from tcpscope.model.address import Endpoint
 from tcpscope.model.finding import Finding, Remedy, Severity
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
@@ -253,6 +254,7 @@ def forgotten(look: Look) -> Iterator[Finding]:
             continue
         if info.last_ack_recv_ms <= young * 1000 and not info.bytes_received and not look.is_server_side(socket):
             ghosts.append(socket)
+    ghosts += _closed_ghosts(look, repeats)
     for remote, sockets in group(ghosts, lambda socket: socket.remote).items():
         if len(sockets) >= look.limit_of("ghost-established.count"):
             yield _ghosts(look, sockets, end(remote.address, remote.port))
@@ -267,11 +269,30 @@ def forgotten(look: Look) -> Iterator[Finding]:
         yield _ghost_finding(look, case, (), "clients of this host")
 
 
+def _closed_ghosts(look: Look, repeats: float) -> list[Socket]:
+    """The same after the program lost patience: the FIN of a connection on which nothing was ever acknowledged.
+
+    Why: a path that died looks the same, so somebody must have heard from that very address and port since.
+    """
+    silent = [
+        socket for socket in look.states[State.FIN_WAIT_1]
+        if (info := socket.tcp_info) and info.bytes_acked is not None and info.bytes_acked <= 1
+        and not info.bytes_received and ages.retransmits(socket) >= repeats and not look.is_server_side(socket)
+    ]  # fmt: skip
+    if not silent:
+        return []
+    heard: dict[Endpoint, int] = {}
+    for socket in look.states[State.ESTABLISHED]:
+        if socket.tcp_info and 0 <= socket.tcp_info.last_ack_recv_ms < heard.get(socket.remote, 1 << 40):
+            heard[socket.remote] = socket.tcp_info.last_ack_recv_ms
+    return [socket for socket in silent if heard.get(socket.remote, 1 << 40) < ages.unanswered_ms(socket) * 0.9]
+
+
 def _ghosts(look: Look, sockets: Sequence[Socket], where: str) -> Finding:
     case = Case("ghost-established-by-overflow", where)
     case.witness(
         0.5,
-        f"{many(len(sockets), 'connection')} to {where} younger than 2 min, not one byte acknowledged, first data repeated",
+        f"{many(len(sockets), 'connection')} to {where} younger than 2 min, not one byte acknowledged, first data or FIN repeated",
     )
     ends = [one for socket in sockets[:20] if (one := look.other_end(socket)) is not None]
     listener = look.listener_at(sockets[0].remote)
@@ -288,16 +309,17 @@ def _ghosts(look: Look, sockets: Sequence[Socket], where: str) -> Finding:
 
 
 def _ghost_finding(look: Look, case: Case, sockets: Sequence[Socket], where: str) -> Finding:
+    remedies = (
+        *code_for(look, "accept-faster", ()),
+        *code_for(look, "backlog", ()),
+        *(() if sockets else sysctl(look, "net.core.somaxconn", "4096", "then listen() again")),
+    )
     return case.close(
         Severity.HIGH if sockets else Severity.MEDIUM,
         f"{many(len(sockets), 'connection') if sockets else 'Connections'} of {where} exist on one side only: the server forgot them",
         "The handshake finished for the client, but its last ACK met a full accept queue, so the server kept nothing. The "
-        "client repeats its first data into the void until it times out.",
-        (
-            *code_for(look, "accept-faster", ()),
-            *code_for(look, "backlog", ()),
-            *sysctl(look, "net.core.somaxconn", "4096", "then listen() again"),
-        ),
+        "client repeats its first data (or its FIN) into the void until it times out.",
+        at_peer(remedies, "server") if sockets else remedies,
         sockets,
     )
 

@@ -184,9 +184,9 @@ def code_for(look: Look, topic: str, sockets: Sequence[Socket]) -> tuple[Remedy,
     return tuple(code(topic, runtime, pid) for runtime, pid in (known or {"": next(iter(owned.values()), 0)}).items())
 
 
-def at_peer(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
+def at_peer(remedies: Iterable[Remedy], peer: str = "peer") -> tuple[Remedy, ...]:
     """Return the remedies as what somebody has to do at the other end."""
-    return tuple(Remedy(remedy.kind, f"at the peer: {remedy.text}") for remedy in remedies)
+    return tuple(Remedy(remedy.kind, f"at the {peer}: {remedy.text}") for remedy in remedies)
 
 
 def sysctl(look: Look, name: str, value: str, why: str = "") -> tuple[Remedy, ...]:

@@ -211,6 +211,11 @@ def tw_bucket_overflow(look: Look) -> Iterator[Finding]:
 
 def bind_in_use(look: Look) -> Iterator[Finding]:
     """F13 bind-eaddrinuse-timewait, for ports that listened before, ports asked for, and well-known ones."""
+    for port in sorted(look.wanted_ports):
+        bound = [one for one in look.states[State.CLOSED] if one.local.port == port]
+        holders = list(look.listeners_by_port.get(port, ())) or bound
+        if holders:
+            yield _already_bound(look, port, holders)
     first, last, _ = usable_ports(look)
     known = {port for netns, _, port in look.history.listeners if netns in (0, look.snapshot.place)}
     waiting = {socket.local.port for socket in look.states[State.TIME_WAIT]}
@@ -231,6 +236,23 @@ def bind_in_use(look: Look) -> Iterator[Finding]:
         is_outgoing = first <= port <= last and _is_outgoing(sockets[0])
         if not is_outgoing and (is_asked or (is_server and any(socket.state == State.TIME_WAIT for socket in sockets))):
             yield _bind_refused(look, port, sockets, is_asked)
+
+
+def _already_bound(look: Look, port: int, sockets: Sequence[Socket]) -> Finding:
+    """A live holder of the port: no option but SO_REUSEPORT on both helps against that."""
+    is_listening = sockets[0].is_listener
+    does = "listens on it" if is_listening else "has bound it and does not listen"
+    case = Case("bind-eaddrinuse-timewait", f"port {port}")
+    case.witness(0.95, f"{look.whose_all(sockets)} {does}: {listing(str(one.local) for one in sockets)}")
+    return case.close(
+        Severity.INFO,
+        f"Port {port} is in use: {look.whose_all(sockets)} {does}",
+        "bind() gives EADDRINUSE while another socket is bound to the port on the same or on every address. SO_REUSEADDR "
+        "does not help against a listener; only SO_REUSEPORT on both sockets, of the same user, does.",
+        (command(f"tcpscope list -alnpB 'sport = :{port}'"),),
+        sockets,
+        ("SO_REUSEADDR: it is for what a stopped server leaves behind, not for one that runs",),
+    )
 
 
 def _is_outgoing(socket: Socket) -> bool:

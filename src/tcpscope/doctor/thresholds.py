@@ -50,6 +50,7 @@ TABLE: tuple[Threshold, ...] = (
     Threshold("port-exhaustion.critical", 1.0, "share", "connect() fails with EADDRNOTAVAIL now"),
     Threshold("accept-queue-overflow.warn_share", 0.5, "share", "half full in both looks is not a burst"),
     Threshold("accept-queue-overflow.full_share", 1.0, "share", "Recv-Q at the backlog: the next SYN is dropped"),
+    Threshold("accept-queue-overflow.rate", 5, "1/s", "ListenOverflows without a full queue in sight: where netdata calls it critical"),
     Threshold("backlog-too-small.backlog", 128, "count", "below the old default of somaxconn"),
     Threshold("backlog-too-small.opens_rate", 50, "1/s", "at this rate a pause of a few seconds fills it"),
     Threshold("accept-stalled-by-fd-limit.medium", 0.8, "share", "of the soft RLIMIT_NOFILE"),

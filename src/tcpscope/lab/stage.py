@@ -168,7 +168,8 @@ class Stage:
 
     def look_first(self, host: Host) -> None:
         """Let the doctor take the first of its two looks; :meth:`diagnose` takes the second."""
-        self._first[host.name] = take_snapshot(netns=host.namespace.path)
+        # As the command does: the first look needs no owners.
+        self._first[host.name] = take_snapshot(netns=host.namespace.path, owners=False, defer=True)
 
     def diagnose(
         self,

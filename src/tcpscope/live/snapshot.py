@@ -15,6 +15,7 @@ from tcpscope.kernel.packet_filter import read_packet_filter
 from tcpscope.kernel.proc_net import read_other_inodes
 from tcpscope.kernel.processes import read_processes
 from tcpscope.live.crowd import MANY_BYTES, DeferredSockets, build_crowd
+from tcpscope.live.hidden import drop_fleeting
 from tcpscope.live.listing import WITH_BOUND, Listing, read_listing
 from tcpscope.live.sockets import build_sockets, describe_coverage
 from tcpscope.model.snapshot import Host, Process, Snapshot
@@ -44,6 +45,7 @@ def take_snapshot(
     if detail and listing.owners is not None:
         pids = (*listing.owners.names, *listing.owners.with_sockets)
         processes = read_processes(pids, listing.owners.held_by_pid())
+        processes = drop_fleeting(processes, sockets, other_inodes, netns, inode)
     return Snapshot(
         taken_ns=taken_ns,
         sockets=sockets,

@@ -10,7 +10,7 @@ from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, KnownListener
 from tcpscope.model.packet_filter import FilterChain, FilterRule
 from tcpscope.model.snapshot import ControlGroup, Coverage, Snapshot
-from tcpscope.model.socket import Owner
+from tcpscope.model.socket import Age, Owner
 from tcpscope.model.state import State
 
 INPUT = FilterChain("inet", "filter", "input", "input")
@@ -270,10 +270,16 @@ def test_sockets_without_visible_owner_lower_what_is_claimed():
     assert HERE != THERE
 
 
-def test_descriptors_opened_between_two_looks_are_no_zombies():
-    """A busy server: the list of sockets is a moment older than the list of descriptors."""
-    before = snap(processes=(holding(60)._replace(socket_inodes=tuple(range(800_000, 800_060))),))
-    assert not found("zombie-socket-fds", grown(before)._replace(processes={2215: holding(60)}), before)
+def test_children_of_one_server_that_share_connections_are_told_once():
+    shared = [
+        sock(State.ESTABLISHED, remote=client(50000 + i), owners=(Owner(100, "srv", 4), Owner(101 + i, "srv", 4)))
+        for i in range(20)
+    ]
+    (finding,) = found("shared-socket-holders", snap(*shared))
+    assert finding.severity == Severity.INFO
+    assert finding.title.startswith("20 connections are held by several processes of srv each")
+    leaking = [one._replace(state=State.CLOSE_WAIT, age=Age(90_000, "bound")) for one in shared[:2]]
+    assert [one.severity for one in found("shared-socket-holders", snap(*leaking))] == [Severity.MEDIUM] * 2
 
 
 def test_control_group_full_of_socket_buffers_is_named_and_one_full_of_other_memory_is_not():

@@ -106,7 +106,17 @@ def test_restart_into_time_wait_is_told_when_the_port_is_wanted():
 
 
 def test_time_wait_beside_a_live_listener_hinders_nobody():
-    assert not found("bind-eaddrinuse-timewait", snap(listener(8080), *old_server()), wanted_ports=(8080,))
+    assert not found("bind-eaddrinuse-timewait", snap(listener(8080), *old_server()))
+
+
+def test_wanted_port_of_a_live_listener_or_a_bound_socket_names_who_has_it():
+    (finding,) = found("bind-eaddrinuse-timewait", snap(listener(8080, who=(7, "nginx"))), wanted_ports=(8080,))
+    assert finding.title == "Port 8080 is in use: nginx (7) listens on it"
+    assert finding.severity == Severity.INFO
+    bound = sock(State.CLOSED, ("0.0.0.0", 8080), ("0.0.0.0", 0), who=(8, "perl"))
+    (finding,) = found("bind-eaddrinuse-timewait", snap(bound), wanted_ports=(8080,))
+    assert finding.title == "Port 8080 is in use: perl (8) has bound it and does not listen"
+    assert not found("bind-eaddrinuse-timewait", snap(bound, listener(8081)), wanted_ports=(8082,))
 
 
 def test_wanted_port_in_an_outgoing_connection_is_taken():
@@ -191,10 +201,15 @@ COUNTED = [
 
 @pytest.mark.parametrize(("id", "growth", "severity", "harmless"), COUNTED)
 def test_counter_growth_is_judged(id, growth, severity, harmless):
-    before = snap()
+    before = snap(listener())
     (finding,) = found(id, grown(before, **growth), before)
     assert finding.severity == severity
     assert not found(id, grown(before, **harmless), before)
+
+
+def test_challenges_on_a_host_without_listeners_are_repeated_handshakes_of_servers():
+    before = snap()
+    assert not found("ghost-reconnect", grown(before, TcpExt__TCPSYNChallenge=20), before)
 
 
 def test_resets_are_compared_with_what_is_usual_here():
