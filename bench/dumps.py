@@ -29,7 +29,7 @@ def run() -> None:
     print(f"\n{ROWS} rows, least of {ROUNDS} rounds\n\n  dump             rows/s of CPU   us per row   splitting alone")
     for name, (words, whole) in least.items():
         print(f"  {name:<16} {ROWS / whole:13,.0f} {whole / ROWS * 1e6:12.2f} {words / ROWS * 1e6:17.2f}")
-    for name in ("netstat -anp", "ss -tan"):
+    for name in texts:
         reached = ROWS / least[name][1]
         print(
             f"\n  {'met' if reached >= GOAL else 'MISSED'}   {name}, rows per second: {reached:,.0f} (goal >= {GOAL:,})"

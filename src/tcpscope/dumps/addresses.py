@@ -9,6 +9,8 @@ from __future__ import annotations
 from tcpscope.model.address import Endpoint
 
 _NO_PORT = ("*", "", "0")
+_HEXADECIMAL = frozenset("0123456789abcdef:.")
+_new = tuple.__new__
 
 
 class AddressReader:
@@ -65,7 +67,7 @@ class AddressReader:
         if text in _NO_PORT:
             return 0
         if text.isascii() and text.isdigit():
-            number = int(text)
+            number = int(text[:20])
             return number if number < 65536 else None
         if not text.replace("-", "").replace("_", "").replace("+", "").replace(".", "").isalnum():
             return None
@@ -73,6 +75,30 @@ class AddressReader:
         if not number:
             self.unknown_services.add(text)
         return number
+
+
+def parse_numeric(text: str) -> Endpoint | None:
+    """Read ``192.0.2.1:443`` and ``[2001:db8::1]:443``; ``None`` for anything that needs a closer look.
+
+    Why: nearly every address of a large dump has this form, and the remote ends of a busy host are all different.
+    """
+    address, _, digits = text.rpartition(":")
+    if not (digits.isdecimal() and text.isascii()) or len(digits) > 5 or (port := int(digits)) > 65535:
+        return None
+    if not address.replace(".", "").isdecimal():
+        if address[:1] != "[" or address[-1] != "]" or not _HEXADECIMAL.issuperset(address[1:-1]):
+            return None
+        address = address[1:-1]
+    found: Endpoint = _new(Endpoint, (address, port))
+    return found
+
+
+def parse_mapped(text: str) -> Endpoint | None:
+    """The same for a ``tcp6`` row of netstat: no brackets, and the prefix of v4-mapped addresses is hidden."""
+    address, _, digits = text.rpartition(":")
+    if ":" in address:
+        return parse_numeric(f"[{address}]:{digits}")
+    return parse_numeric(f"[::ffff:{text[: -len(digits) - 1]}]:{digits}") if address else None
 
 
 def _plain(address: str) -> str:

@@ -7,9 +7,7 @@ A line that looks like a row and is not understood is counted and kept, never dr
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from tcpscope.dumps.addresses import AddressReader
 from tcpscope.dumps.lsof import LsofReader
@@ -18,6 +16,7 @@ from tcpscope.dumps.proc_net import ProcNetReader
 from tcpscope.dumps.rows import INODE_UNKNOWN, is_count
 from tcpscope.dumps.ss import CONTINUES, NETIDS, OTHER_NETIDS, STATES, SsReader
 from tcpscope.dumps.statistics import StatisticsReader
+from tcpscope.model.collector import collector_paused
 from tcpscope.model.snapshot import Coverage, Host, Process, Snapshot
 from tcpscope.model.socket import Socket
 
@@ -62,50 +61,66 @@ class DumpReader:
 
     def read_lines(self, lines: Iterable[str]) -> None:
         """Take lines, without their ends."""
-        with _collector_off():
+        with collector_paused():
             self._read_lines(lines)
 
     def _read_lines(self, lines: Iterable[str]) -> None:
-        readers = dict.fromkeys(PROTOCOLS, ("netstat", self.netstat.read)) | dict.fromkeys(STATES, ("ss", self.ss.read))
-        rows = self.looks[-1].rows
-        for line in lines:
-            words = line.split()
-            if not words:
-                continue
-            known = readers.get(words[0])
-            if known is not None and not self.broken:
-                socket = known[1](words)
-                if socket is not None:
-                    rows[known[0]].append(socket)
-                    continue
-            self._read_other(line, words)
-            rows = self.looks[-1].rows
+        follow = {
+            "netstat": self.netstat.kinds.follow,
+            "ss": self.ss.kinds.follow,
+            "lsof": self.lsof.follow,
+            "proc": self.proc.follow,
+        }
+        rest = iter(lines)
+        for line in rest:
+            tool = self._read_line(line)
+            while tool:
+                stopped = follow[tool](rest, self.looks[-1].rows[tool].append)
+                tool = "" if stopped is None else self._read_line(stopped)
 
-    def _read_other(self, line: str, words: list[str]) -> None:
+    def _read_line(self, line: str) -> str:
+        """Take any line; return the tool when it is a whole row of one."""
+        words = line.split()
+        if not words:
+            return ""
         if self.broken:
             joined, self.broken = [*self.broken, *words], []
             if self._read_row(joined):
-                return
+                return ""
             self._count_unread(" ".join(joined[: len(joined) - len(words)]))
-        if self._read_row(words) or self._read_continuation(line, words) or self._read_field(line):
-            return
-        if _looks_like_row(words):
+        tool = self._read_row(words)
+        if tool:
+            self._learn(tool, line, words)
+        elif self._read_continuation(line, words) or self._read_field(line):
+            pass
+        elif _looks_like_row(words):
             self.broken = words
-            return
-        self._read_heading(line, words)
+        else:
+            self._read_heading(line, words)
+        return tool
 
-    def _read_row(self, words: list[str]) -> bool:
+    def _learn(self, tool: str, line: str, words: list[str]) -> None:
+        socket = self.looks[-1].rows[tool][-1]
+        if tool == "proc":
+            self.proc.learn(line, socket)
+        elif tool == "netstat":
+            self.netstat.learn(words, socket)
+        elif tool == "ss":
+            self.ss.learn(words, socket)
+        else:
+            self.lsof.learn(words, socket)
+
+    def _read_row(self, words: list[str]) -> str:
         first = words[0]
-        socket = None
-        if first in PROTOCOLS:
-            socket = self._append("netstat", self.netstat.read(words))
-        if socket is None and (first in STATES or first in NETIDS):
-            socket = self._append("ss", self.ss.read(words))
-        if socket is None and first.endswith(":") and is_count(first[:-1]):
-            socket = self._append("proc", self.proc.read(words))
-        if socket is None and len(words) > 6:
-            socket = self._append("lsof", self.lsof.read(words))
-        return socket is not None
+        if first in PROTOCOLS and self._append("netstat", self.netstat.read(words)):
+            return "netstat"
+        if (first in STATES or first in NETIDS) and self._append("ss", self.ss.read(words)):
+            return "ss"
+        if first.endswith(":") and is_count(first[:-1]) and self._append("proc", self.proc.read(words)):
+            return "proc"
+        if len(words) > 6 and self._append("lsof", self.lsof.read(words)):
+            return "lsof"
+        return ""
 
     def _append(self, tool: str, socket: Socket | None) -> Socket | None:
         if socket is not None:
@@ -169,7 +184,7 @@ class DumpReader:
 
     def snapshots(self, taken_ns: int) -> list[Snapshot]:
         """Return what was read, one Snapshot a look; ``taken_ns`` is used for looks that tell no time."""
-        with _collector_off():
+        with collector_paused():
             return self._snapshots(taken_ns)
 
     def _snapshots(self, taken_ns: int) -> list[Snapshot]:
@@ -200,14 +215,14 @@ class DumpReader:
     def _coverage(self, look: Look, rows: dict[str, list[Socket]], sockets: list[Socket]) -> Coverage:
         notes = []
         without = sum(not socket.owners for socket in sockets)
-        if not any(socket.owners for socket in sockets):
+        if without == len(sockets):
             notes.append("No owners in this dump: ask for one taken as root with -p.")
         elif look.hides_owners:
             notes.append("The tool could not see all processes: ask for one taken as root.")
         if set(rows) == {"lsof"}:
             notes.append("lsof shows only sockets that a process holds: no TIME_WAIT, no orphans, no queues.")
         if set(rows) <= {"netstat", "lsof", "proc"} and any(socket.is_listener for socket in sockets):
-            notes.append("netstat does not show the backlog of listeners: 'ss -tln' does.")
+            notes.append("This dump does not tell the backlog of listeners: 'ss -tln' does.")
         if look.unread:
             notes.append(f"{look.unread} rows were not understood, such as: {look.samples[0]}")
         if self.addresses.unknown_services:
@@ -257,29 +272,37 @@ def _announced_tool(line: str, words: list[str]) -> str:
 
 
 def _read_date(words: list[str]) -> int:
-    """Read what ``date`` prints (``Sat Nov 21 01:57:54 UTC 2026``, ``2026-11-21T01:57:54+00:00``); 0: no date."""
-    if len(words) > 6 or len(words[0]) > 35:
-        return 0
-    if words[0][:1].isdigit() and "-" in words[0]:
-        from datetime import UTC, datetime
+    """Read what ``date`` prints, also with ``-Is`` (``2026-11-21T01:57:54+00:00``); 0: no date.
 
-        try:
-            found = datetime.fromisoformat(" ".join(words[:2]) if len(words) > 1 else words[0])
-        except ValueError:
+    ``Sat Nov 21 01:57:54 UTC 2026``, ``Sat Nov 21 01:57:54 AM UTC 2026``, ``Sat 21 Nov 01:57:54 UTC 2026``: the zone is
+    not looked at, for distances between looks do not depend on it.
+    """
+    if len(words) > 7 or len(words[0]) > 35:
+        return 0
+    try:
+        if words[0][:1].isdigit() and "-" in words[0]:
+            from datetime import UTC, datetime
+
+            found = datetime.fromisoformat(" ".join(words[:2]))
+            return max(0, int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 10**9))
+        if len(words) < 5 or words[3].count(":") != 2 or not any(word in _MONTHS for word in words[1:3]):
             return 0
-        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 10**9)
-    if len(words) < 5 or words[1] not in _MONTHS or words[3].count(":") != 2 or not is_count(words[-1]):
-        return 0
-    from calendar import timegm
+        from calendar import timegm
 
-    clock = words[3].split(":")
-    if not (is_count(words[2]) and all(map(is_count, clock))):
+        day, month = sorted(words[1:3], key=_MONTHS.__contains__)
+        hour, minute, second = map(int, words[3].split(":"))
+        hour = hour % 12 + 12 * (words[4] == "PM") if words[4] in ("AM", "PM") else hour
+        found_s = timegm((int(words[-1]), _MONTHS.index(month) + 1, int(day), hour, minute, second, 0, 0, 0))
+        return max(0, found_s * 10**9)
+    except (ValueError, OverflowError):
         return 0
-    return timegm((int(words[-1]), _MONTHS.index(words[1]) + 1, int(words[2]), *map(int, clock), 0, 0, 0)) * 10**9
 
 
 def _join_holders(sockets: list[Socket]) -> list[Socket]:
     """Make one socket of rows with one inode: lsof prints a row for every process that holds it."""
+    inodes = {socket.inode for socket in sockets}
+    if len(inodes) == len(sockets) and min(inodes) > 0:
+        return sockets
     joined: dict[object, Socket] = {}
     for index, socket in enumerate(sockets):
         key: object = socket.inode if socket.inode > 0 else index
@@ -327,17 +350,5 @@ def _enrich(socket: Socket, other: Socket) -> Socket:
 
 
 def _processes(sockets: list[Socket]) -> dict[int, Process]:
-    names = {owner.pid: owner.name for owners in {socket.owners for socket in sockets} for owner in owners}
+    names = {pid: name for socket in sockets for pid, name, _ in socket.owners}
     return {pid: Process(pid, name) for pid, name in names.items()}
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """Why: hundreds of thousands of small tuples, none of them garbage; the collector would walk them over and over."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -6,11 +6,17 @@ the inode (the same inode under several PIDs is one socket with several holders)
 
 from __future__ import annotations
 
-from tcpscope.dumps.addresses import AddressReader
-from tcpscope.dumps.rows import INODE_UNKNOWN, STATE_WORDS, WILDCARD4, WILDCARD6, is_count, make_socket
+from collections.abc import Callable, Iterator
+
+from tcpscope.dumps.addresses import AddressReader, parse_numeric
+from tcpscope.dumps.rows import INODE_UNKNOWN, MOST_KINDS, STATE_WORDS, WILDCARD4, WILDCARD6, is_count, make_socket
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
+
+FAMILIES = frozenset(("IPv4", "IPv6"))
+_LOCAL, _INODE = Socket._fields.index("local"), Socket._fields.index("inode")
+_new = tuple.__new__
 
 
 class LsofReader:
@@ -20,6 +26,46 @@ class LsofReader:
         self.addresses = addresses
         self.process: dict[str, str] = {}
         self.file: dict[str, str] = {}
+        self.descriptors: dict[str, int] = {}
+        self.locals: dict[str, Endpoint] = {}
+        #: Command, PID and state as written -> PID, and the fields that rows of this kind share.
+        self.kinds: dict[tuple[str, ...], tuple[int, tuple[object, ...], tuple[object, ...]]] = {}
+
+    def learn(self, words: list[str], socket: Socket) -> None:
+        """Remember what rows like this one share: of one process, in one state, in ten words."""
+        local, _, remote = words[-2].partition("->")
+        if len(words) != 10 or (parse_numeric(local), parse_numeric(remote)) != (socket.local, socket.remote):
+            return
+        if len(self.kinds) < MOST_KINDS and words[4] in FAMILIES and words[7] == "TCP" and socket.inode > 0:
+            owner = socket.owners[0]
+            self.kinds[words[0], words[1], words[9]] = (owner.pid, socket[:_LOCAL], socket[_INODE + 1 :])
+            self.descriptors[words[3]] = owner.fd
+
+    def follow(self, lines: Iterator[str], append: Callable[[Socket], None]) -> str | None:
+        """Read rows of known kinds; return the first line that is none, ``None`` at the end."""
+        kinds, descriptors, locals_ = self.kinds, self.descriptors, self.locals
+        for line in lines:
+            words = line.split()
+            if len(words) != 10 or words[4] not in FAMILIES or words[7] != "TCP":
+                return line
+            command, pid, _, fd_text, _, inode, _, _, ends, state = words
+            kind = kinds.get((command, pid, state))
+            local_text, _, remote_text = ends.partition("->")
+            remote = parse_numeric(remote_text)
+            if kind is None or remote is None or not inode.isdecimal() or len(inode) > 20:
+                return line
+            if inode[0] == "0" or not inode.isascii():
+                return line
+            local = locals_.get(local_text) or parse_numeric(local_text)
+            if local is None:
+                return line
+            locals_[local_text] = local
+            fd = descriptors.get(fd_text)
+            if fd is None:
+                fd = descriptors[fd_text] = _descriptor(fd_text)
+            owners = (_new(Owner, (kind[0], command, fd)),)
+            append(_new(Socket, (*kind[1], local, remote, 0, 0, None, owners, None, int(inode), *kind[2])))
+        return None
 
     def read(self, words: list[str]) -> Socket | None:
         """Read a table row; ``None`` when it is none."""
@@ -30,8 +76,7 @@ class LsofReader:
         pid_at = next((index for index in range(1, at) if is_count(words[index])), None)
         if proto_at is None or pid_at is None or proto_at + 1 >= len(words):
             return None
-        fd = words[at - 1].rstrip("urw")
-        owner = Owner(int(words[pid_at]), words[0], int(fd) if is_count(fd) else -1)
+        owner = Owner(int(words[pid_at]), words[0], _descriptor(words[at - 1]))
         inode = int(words[at + 1]) if is_count(words[at + 1]) else INODE_UNKNOWN
         is_ipv6 = words[at] == "IPv6"
         return self._socket(words[proto_at].lower(), " ".join(words[proto_at + 1 :]), is_ipv6, owner, inode)
@@ -93,6 +138,12 @@ class LsofReader:
 
 def _type_column(words: list[str]) -> int | None:
     for index in range(3, min(len(words), 8)):
-        if words[index] in ("IPv4", "IPv6"):
+        if words[index] in FAMILIES:
             return index
     return None
+
+
+def _descriptor(text: str) -> int:
+    """Read ``12u``: the number, without the letters of the access mode and the lock; -1 for ``cwd`` and the like."""
+    number = text.rstrip("urw")
+    return int(number) if is_count(number) else -1

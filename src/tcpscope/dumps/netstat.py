@@ -7,17 +7,14 @@ Windows:  ``TCP 0.0.0.0:135 0.0.0.0:0 LISTENING 1234``
 
 from __future__ import annotations
 
-from tcpscope.dumps.addresses import AddressReader
+from tcpscope.dumps.addresses import AddressReader, parse_mapped, parse_numeric
 from tcpscope.dumps.rows import (
     INODE_UNKNOWN,
-    MOST_KINDS,
     STATE_WORDS,
-    Alike,
-    cut_remote,
+    Kinds,
     is_count,
     make_socket,
     read_owner,
-    with_remote,
 )
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket, Timer
@@ -43,32 +40,23 @@ class NetstatReader:
         #: The tool said that it could not see all processes. If not, ``-`` for an owner means: nobody holds the socket.
         self.hides_owners = False
         self.queues: dict[tuple[str, str], tuple[int, int]] = {}
-        self.alike: dict[tuple[str, ...], Alike] = {}
+        self.kinds = Kinds()
 
-    def read(self, words: list[str]) -> Socket | None:
-        """Read one row; ``None`` when it is none."""
-        if len(words) < 7 or words[0] != "tcp":
-            return self._any(words)
-        remote = words.pop(4)
-        key = tuple(words)
-        alike = self.alike.get(key)
-        socket = with_remote(alike, remote) if alike is not None else None
-        words.insert(4, remote)
-        if socket is None:
-            socket = self._any(words)
-            if socket is not None and len(self.alike) < MOST_KINDS:
-                self.alike[key] = cut_remote(socket)
-        return socket
+    def learn(self, words: list[str], socket: Socket) -> None:
+        """Remember what rows like this one share, for :meth:`Kinds.follow`."""
+        if words[0] in ("tcp", "tcp6") and len(words) > 5 and self.system == "linux":
+            self.kinds.learn(words, 3, socket, parse_mapped if words[0] == "tcp6" else parse_numeric)
 
     def set_hides_owners(self, hides: bool) -> None:
         """Take the tool's word on whether it could see all processes."""
         self.hides_owners = hides
-        self.alike.clear()
+        self.kinds.known.clear()
 
     def _unheld(self, state: State) -> int:
         return INODE_UNKNOWN if self.hides_owners or state is State.LISTEN else 0
 
-    def _any(self, words: list[str]) -> Socket | None:
+    def read(self, words: list[str]) -> Socket | None:
+        """Read one row; ``None`` when it is none."""
         proto, is_ipv6 = PROTOCOLS[words[0]]
         if len(words) < 3:
             return None
@@ -80,7 +68,7 @@ class NetstatReader:
         key = (recv_q, words[2])
         queues = self.queues.get(key)
         if queues is None:
-            if not is_count(words[2]):
+            if not (is_count(recv_q) and is_count(words[2])):
                 return None
             queues = self.queues[key] = (int(recv_q), int(words[2]))
         read = self.addresses.read_mapped if is_ipv6 else self.addresses.read

@@ -5,6 +5,8 @@ A reader takes the words of a line and returns a ``Socket``, or ``None`` when th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.spelling import ALIASES, DIALECTS
@@ -22,6 +24,8 @@ STATE_WORDS: dict[str, State] = {
     for variant in (spelled[state], spelled[state].upper(), f"({spelled[state]})")
 } | {alias: State[name] for alias, name in ALIASES.items() if "_" in alias}
 
+#: How many kinds of rows a reader remembers.
+MOST_KINDS = 50_000
 _FIRST = Socket._fields.index("inode")
 _KINDS = {State.TIME_WAIT: "mini", State.SYN_RECEIVED: "request"}
 
@@ -63,36 +67,59 @@ def make_socket(
     return socket
 
 
-#: A row without its remote end: what comes before it and what comes after.
-Alike = tuple[tuple[object, ...], tuple[object, ...]]
-#: How many kinds of rows a reader remembers.
-MOST_KINDS = 50_000
-
-_REMOTE = Socket._fields.index("remote")
-_DIGITS = frozenset("0123456789")
+#: Reads an end that is all numbers; ``None`` for any other.
+ParseEnd = Callable[[str], Endpoint | None]
+_LOCAL, _AFTER_REMOTE = Socket._fields.index("local"), Socket._fields.index("remote") + 1
+_NO_END = Endpoint("", -1)  #: what ``parse`` could not read
 _new = tuple.__new__
 
 
-def cut_remote(socket: Socket) -> Alike:
-    """Return what rows like this one share.
+class Kinds:
+    """What was read of rows without their ends, by the words that say it.
 
-    Why: a dump of a busy host has hundreds of thousands of rows of few kinds, each with a remote address of its own. A
-    row like one before it takes everything but that address from there.
+    Why: a dump of a busy host has hundreds of thousands of rows of few kinds (state, queues, owner), each with ends of
+    its own. A row of a known kind takes everything but the ends from there.
     """
-    return socket[:_REMOTE], socket[_REMOTE + 1 :]
 
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, ...], tuple[tuple[object, ...], tuple[object, ...], ParseEnd]] = {}
+        self.locals: dict[ParseEnd, dict[str, Endpoint]] = {}
+        self.at = 3  #: the column of the local end; the remote one follows
 
-def with_remote(alike: Alike, text: str) -> Socket | None:
-    """Return the row for a numeric IPv4 remote end; ``None`` when ``text`` is anything else."""
-    address, _, port = text.rpartition(":")
-    if address[:1] in _DIGITS and port.isdecimal() and len(port) < 6 and ":" not in address:
-        return _new(Socket, (*alike[0], _new(Endpoint, (address, int(port))), *alike[1]))
-    return None
+    def learn(self, words: list[str], at: int, socket: Socket, parse: ParseEnd) -> None:
+        """Remember the kind of a row that was read in full, if ``parse`` reads its ends as they were read."""
+        ends = parse(words[at]), parse(words[at + 1])
+        if ends != (socket.local, socket.remote) or len(self.known) >= MOST_KINDS:
+            return
+        self.at = at
+        self.locals.setdefault(parse, {})
+        self.known[*words[:at], *words[at + 2 :]] = socket[:_LOCAL], socket[_AFTER_REMOTE:], parse
+
+    def follow(self, lines: Iterator[str], append: Callable[[Socket], None]) -> str | None:
+        """Read rows of known kinds; return the first line that is none, ``None`` at the end."""
+        known, at, rest = self.known, self.at, self.at + 2
+        for line in lines:
+            words = line.split()
+            ends = words[at:rest]
+            del words[at:rest]
+            kind = known.get(tuple(words))
+            if kind is None or len(ends) < 2:
+                return line
+            head, tail, parse = kind
+            local_text, remote_text = ends
+            locals_ = self.locals[parse]
+            local, remote = locals_.get(local_text), parse(remote_text)
+            if local is None:
+                local = locals_[local_text] = parse(local_text) or _NO_END
+            if remote is None or local is _NO_END:
+                return line
+            append(_new(Socket, (*head, local, remote, *tail)))
+        return None
 
 
 def is_count(word: str) -> bool:
-    """Whether a word is a queue length or another plain number."""
-    return word.isascii() and word.isdigit()
+    """Whether a word is a queue length or another plain number: none of Linux has more than 64 bits."""
+    return word.isascii() and word.isdigit() and len(word) <= 20
 
 
 def read_owner(word: str) -> tuple[Owner, ...] | None:

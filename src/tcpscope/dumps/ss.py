@@ -6,16 +6,13 @@
 
 from __future__ import annotations
 
-from tcpscope.dumps.addresses import AddressReader
+from tcpscope.dumps.addresses import AddressReader, parse_numeric
 from tcpscope.dumps.rows import (
     INODE_UNKNOWN,
-    MOST_KINDS,
     STATE_WORDS,
-    Alike,
-    cut_remote,
+    Kinds,
     is_count,
     make_socket,
-    with_remote,
 )
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket, SocketMemory, TcpInfo, Timer
@@ -56,24 +53,15 @@ class SsReader:
 
     def __init__(self, addresses: AddressReader) -> None:
         self.addresses = addresses
-        self.alike: dict[tuple[str, ...], Alike] = {}
+        self.kinds = Kinds()
+
+    def learn(self, words: list[str], socket: Socket) -> None:
+        """Remember what rows like this one share, for :meth:`Kinds.follow`."""
+        if socket.state is not State.LISTEN:
+            self.kinds.learn(words, 4 if words[0] in NETIDS else 3, socket, parse_numeric)
 
     def read(self, words: list[str]) -> Socket | None:
         """Read one row, details at its end included; ``None`` when it is none."""
-        if len(words) < 5 or words[0] not in STATES:
-            return self._any(words)
-        remote = words.pop(4)
-        key = tuple(words)
-        alike = self.alike.get(key)
-        socket = with_remote(alike, remote) if alike is not None else None
-        words.insert(4, remote)
-        if socket is None:
-            socket = self._any(words)
-            if socket is not None and len(self.alike) < MOST_KINDS:
-                self.alike[key] = cut_remote(socket)
-        return socket
-
-    def _any(self, words: list[str]) -> Socket | None:
         proto = NETIDS.get(words[0], "")
         at = 1 if proto else 0
         if len(words) < at + 5:
@@ -217,6 +205,6 @@ def _memory(text: str) -> SocketMemory:
     values = [0] * len(SocketMemory._fields)
     for part in text.strip("()").split(","):
         letters = part.rstrip("0123456789")
-        if letters in _MEMORY and len(part) > len(letters):
+        if letters in _MEMORY and is_count(part[len(letters) :]):
             values[_MEMORY[letters]] = int(part[len(letters) :])
     return SocketMemory(*values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tcpscope.dumps.rows import is_count
+
 #: What ``netstat -s`` (net-tools) says after the number, where it does not print the counter's own name.
 SENTENCES = {
     "active connection openings": "Tcp.ActiveOpens",
@@ -48,7 +50,7 @@ class StatisticsReader:
 
     def _read_nstat(self, words: list[str]) -> bool:
         """``TcpExtListenOverflows           5                  0.0``."""
-        if len(words) not in (2, 3) or not words[1].isdigit():
+        if len(words) not in (2, 3) or not is_count(words[1]):
             return False
         for group in GROUPS:
             rest = words[0].removeprefix(group)
@@ -64,7 +66,7 @@ class StatisticsReader:
             return False
         if self.names and self.names[0] == group and len(words) == len(self.names[1]) + 1:
             for name, number in zip(self.names[1], words[1:], strict=True):
-                if number.lstrip("-").isdigit():
+                if is_count(number.removeprefix("-")):
                     self.counters[f"{group}.{name}"] = int(number)
             self.names = None
             return True
@@ -75,10 +77,10 @@ class StatisticsReader:
 
     def _read_sentence(self, words: list[str]) -> bool:
         """``120 connections established`` or ``TCPTimeouts: 7``."""
-        if len(words) == 2 and words[1].isdigit() and words[0].startswith("TCP") and words[0].endswith(":"):
+        if len(words) == 2 and is_count(words[1]) and words[0].startswith("TCP") and words[0].endswith(":"):
             self.counters[f"TcpExt.{words[0][:-1]}"] = int(words[1])
             return True
-        if len(words) > 1 and words[0].isdigit():
+        if len(words) > 1 and is_count(words[0]):
             name = SENTENCES.get(" ".join(words[1:]))
             if name:
                 self.counters[name] = int(words[0])

@@ -61,15 +61,15 @@ def parse_line(line: str, proto: int, family: int) -> Row | None:
     """Parse one line into a row (cookie 0, no attributes); ``None`` when it is cut or not understood."""
     words = line.split()
     try:
-        source, sport = _parse_endpoint(words[1], family)
-        remote, dport = _parse_endpoint(words[2], family)
+        source, sport = parse_endpoint(words[1])
+        remote, dport = parse_endpoint(words[2])
         state = int(words[3], 16)
         send_q, recv_q = (int(part, 16) for part in words[4].split(":"))
         timer, expires = (int(part, 16) for part in words[5].split(":"))
         retransmits, uid, inode = int(words[6], 16), int(words[7]), int(words[9])
     except (IndexError, ValueError):
         return None
-    if not 1 <= state <= 12 or len(source) != 16 or len(remote) != 16:
+    if not 1 <= state <= 12 or len(source) != 16 or len(remote) != 16 or len(words[1]) != (13 if family == 2 else 37):
         return None
     state = 3 if state == 12 else state
     expires_ms = expires * 1000 // _USER_HZ if timer else 0
@@ -95,12 +95,15 @@ def read_other_inodes() -> frozenset[int]:
     return frozenset(inodes)
 
 
-def _parse_endpoint(text: str, family: int) -> tuple[bytes, int]:
-    """``0100007F:1F90``: words of 32 bits in the machine's own byte order, then the port."""
-    address, port = text.split(":")
-    if len(address) != (8 if family == 2 else 32):
+def parse_endpoint(text: str) -> tuple[bytes, int]:
+    """Parse ``0100007F:1F90``: words of 32 bits in the machine's own byte order, then the port.
+
+    Returns 16 bytes of address (those of IPv4 padded) and the port; raises ``ValueError`` for anything else.
+    """
+    digits = len(text) - 5
+    if digits not in (8, 32) or text[digits] != ":":
         raise ValueError(text)
-    raw = bytes.fromhex(address)
+    raw, port = bytes.fromhex(text[:digits]), int(text[digits + 1 :], 16)
     if byteorder == "little":
-        raw = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
-    return raw.ljust(16, b"\0"), int(port, 16)
+        raw = raw[::-1] if digits == 8 else b"".join(raw[start : start + 4][::-1] for start in (0, 4, 8, 12))
+    return raw.ljust(16, b"\0"), port

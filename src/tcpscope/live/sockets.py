@@ -7,9 +7,7 @@ and nothing in the others (``unknown``); ``exact`` comes only from watching (the
 
 from __future__ import annotations
 
-import gc
 from _socket import inet_ntop
-from contextlib import contextmanager
 from functools import partial
 from sys import byteorder
 
@@ -20,6 +18,7 @@ from tcpscope.kernel.netlink import parse_attributes
 from tcpscope.kernel.tcp_info import parse_memory, parse_tcp_info
 from tcpscope.live.listing import EVERY_STATE, own_netns, read_listing
 from tcpscope.model.address import Endpoint
+from tcpscope.model.collector import collector_paused
 from tcpscope.model.errors import TcpscopeError, UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Age, Owner, Socket, TcpInfo, Timer
@@ -28,7 +27,7 @@ from tcpscope.model.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tcpscope.kernel.processes import Owners
     from tcpscope.live.listing import Listing
@@ -136,20 +135,8 @@ def build_sockets(listing: Listing, *, cgroups: bool = False) -> list[Socket]:
     """Make a word of every row of a listing; ``cgroups`` also looks up the paths of control groups."""
     paths = read_cgroup_paths() if cgroups else {}
     linear = int(read_sysctl("net.ipv4.tcp_syn_linear_timeouts") or 0)
-    with _garbage_collection_paused():
+    with collector_paused():
         return [build_socket(row, listing.owners, listing.netns, paths, linear) for row in listing.rows()]
-
-
-@contextmanager
-def _garbage_collection_paused() -> Iterator[None]:
-    """Why: a hundred thousand new tuples make the collector walk all of them again and again, and none has a cycle."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def describe_coverage(listing: Listing) -> Coverage:

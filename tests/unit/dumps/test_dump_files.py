@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.dumps import test_dump_formats as samples
 
+from tcpscope.dumps.looks import DumpReader
 from tcpscope.dumps.read import _read_stream, parse_dumps, read_dump, read_dumps
 from tcpscope.model.errors import TcpscopeError
 
-ALL = [samples.LINUX_ANLP, samples.LINUX_E_O, samples.FREEBSD, samples.MACOS_V, samples.WINDOWS, samples.SS,
-       samples.LSOF, samples.LSOF_F, samples.PROC]  # fmt: skip
+ALL = [samples.LINUX_ANLP, samples.LINUX_E_O, samples.JAVA, samples.FREEBSD, samples.MACOS_V,
+       samples.WINDOWS, samples.SS, samples.LSOF, samples.LSOF_F, samples.PROC]  # fmt: skip
+
+ROWS = [line for text in ALL for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("text", ALL, ids=range(len(ALL)))
@@ -32,6 +35,49 @@ def test_lines_in_any_order_with_anything_between_never_raise(lines, random):
     for look in parse_dumps("\n".join(lines)):
         for socket in look.sockets:
             assert 0 <= socket.local.port <= 65535 and 0 <= socket.remote.port <= 65535
+
+
+def one_by_one(lines):
+    """Read every line on the slow road, on which no row profits from the rows before it."""
+    reader = DumpReader()
+    for line in lines:
+        reader._read_line(line)
+    return reader.snapshots(0)
+
+
+def odd(line, random):
+    """The line with one of its words replaced by another that may stand there, or by one that may not."""
+    words = line.split()
+    if words:
+        words[random.randrange(len(words))] = random.choice(ODD_WORDS)
+    return " ".join(words)
+
+
+ODD_WORDS = ["0", "00", "1", "-", "7/x", "77", "9" * 30, "9" * 5000, "10.0.0.1:80", "10.0.0.1:70000", "[::1]:80",
+             "::1:80", "*:80", "0.0.0.0:*", "a%b:80", "1.2.3.4->5.6.7.8:9", "1.2.3.4:1->1.2.3.5:2", "\u0661.0.0.1:80",
+             "10.0.0.1:\u0661", "TIME_WAIT", "(LISTEN)", "TCP", "UDP", "tcp6", "ESTAB", "0100007F:0050",
+             "0100007F:00500", "0A", "03:00001770", "IPv6", "3u", "cwd", "1:"]  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.randoms(use_true_random=False), st.integers(1, 40))
+def test_rows_read_together_are_the_rows_read_one_by_one(random, count):
+    lines = [random.choice(ROWS) for _ in range(count)]
+    lines += [random.choice(lines) for _ in range(count)]
+    lines = [odd(line, random) if random.random() < 0.4 else line for line in lines]
+    reader = DumpReader()
+    reader.read_lines(lines)
+    together, apart = reader.snapshots(0), one_by_one(lines)
+    assert [look.sockets for look in together] == [look.sockets for look in apart]
+    assert [look.coverage for look in together] == [look.coverage for look in apart]
+
+
+@pytest.mark.parametrize("text", ALL, ids=range(len(ALL)))
+def test_many_copies_of_a_dump_are_read_as_each(text):
+    lines = [line for line in text.splitlines() if not line.lower().startswith(("active", "proto", "command"))] * 5
+    reader = DumpReader()
+    reader.read_lines(lines)
+    assert [look.sockets for look in reader.snapshots(0)] == [look.sockets for look in one_by_one(lines)]
 
 
 @given(st.binary(max_size=2000))

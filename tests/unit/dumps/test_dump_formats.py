@@ -66,6 +66,15 @@ Active Connections
   UDP    0.0.0.0:123            *:*                                    5120
 """
 
+JAVA = """\
+Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name
+tcp6       0      0 10.0.0.1:8080           10.0.0.9:48013          ESTABLISHED 2215/java
+tcp        0      0 10.0.0.1:8080           10.0.0.9:48014          ESTABLISHED 2215/java
+tcp6       0      0 10.0.0.1:8080           10.0.0.9:48015          ESTABLISHED 2215/java
+tcp6       0      0 2001:db8::1:8080        2001:db8::9:48015       ESTABLISHED 2215/java
+tcp6       0      0 2001:db8::1:8080        2001:db8::9:48016       ESTABLISHED 2215/java
+"""
+
 SS = """\
 $ ss -tanpioem
 State      Recv-Q Send-Q        Local Address:Port          Peer Address:Port Process
@@ -163,6 +172,16 @@ def test_netstat_linux():
     assert found[3].owners == (Owner(990, "nginx"),)
     assert found[4].is_unaccepted and found[2].is_orphan  # root saw all processes, and nobody holds these
     assert found[5].kind == "mini"
+
+
+def test_netstat_linux_hides_the_prefix_of_mapped_addresses_in_tcp6_alone():
+    assert [str(socket.remote) for socket in rows(JAVA)] == [
+        "[::ffff:10.0.0.9]:48013", "10.0.0.9:48014", "[::ffff:10.0.0.9]:48015",
+        "[2001:db8::9]:48015", "[2001:db8::9]:48016",
+    ]  # fmt: skip
+    assert [str(socket.local) for socket in rows(JAVA)][:3] == [
+        "[::ffff:10.0.0.1]:8080", "10.0.0.1:8080", "[::ffff:10.0.0.1]:8080",
+    ]  # fmt: skip
 
 
 def test_netstat_linux_without_root_concludes_nothing_from_a_dash():
@@ -296,6 +315,43 @@ def test_times_in_the_text_give_ages():
     assert second.taken_ns - first.taken_ns == 600 * 10**9
     aged = with_ages(first, second)
     assert {(socket.age.known, socket.age.ms) for socket in aged.sockets} == {("bound", 600_000)}
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [
+        ("Sat Nov 21 01:00:00 UTC 2026", 1_795_222_800),
+        ("Sat Nov 21 01:00:00 AM CET 2026", 1_795_222_800),
+        ("Sat Nov 21 12:00:00 AM CET 2026", 1_795_219_200),
+        ("Sat Nov 21 01:00:00 PM CET 2026", 1_795_266_000),
+        ("Sat 21 Nov 01:00:00 UTC 2026", 1_795_222_800),
+        ("2026-11-21T01:00:00+00:00", 1_795_222_800),
+        ("2026-11-21 01:00:00", 1_795_222_800),
+        ("Sat Nov 21 01:00:00 UTC 99999", 7),
+        ("Sat Nov 21 01:00:00 UTC 0", 7),
+        ("2026-13-45T00:00:00", 7),
+        ("Sat Nov Nov 01:00:00 UTC 2026", 7),
+        (f"Sat Nov {'9' * 5000} 01:00:00 UTC 2026", 7),
+    ],
+)
+def test_dates_of_looks(line, seconds):
+    (look,) = parse_dumps(f"{line}\n{LINUX_ANLP}", 7 * 10**9)
+    assert look.taken_ns == seconds * 10**9
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "TcpExtFoo \u00b2",
+        "TcpExt: A\nTcpExt: --5",
+        "\u00b2 resets sent",
+        "9" * 5000 + " resets sent",
+        "ESTAB 0 0 1.1.1.1:1 2.2.2.2:2 skmem:(r" + "9" * 5000 + ")",
+    ],
+)
+def test_numbers_that_are_none_do_not_stop_the_reading(line):
+    (look,) = parse_dumps(f"{LINUX_ANLP}{line}\n")
+    assert len(look.sockets) >= 9
 
 
 def test_rows_that_are_not_understood_are_counted_and_shown():
