@@ -33,7 +33,7 @@ def run_once(command: Sequence[str], netns: str = "") -> Cost:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nowhere, stream)
-            os.execvp(command[0], command)
+            os.execvp(command[0], list(command))
         finally:
             os._exit(127)
     _, status, usage = os.wait4(pid, 0)

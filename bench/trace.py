@@ -45,7 +45,7 @@ class Reader(NamedTuple):
 
     name: str
     command: Sequence[str]
-    count: Callable[[str], tuple[int, int]]
+    counted: Callable[[str], tuple[int, int]]
     ready_s: float = 0.0  #: how long to wait when it says nothing at its start
 
 
@@ -123,7 +123,7 @@ def _follow(reader: Reader, connections: int) -> Run:
     with tempfile.NamedTemporaryFile("w+", prefix="tcpscope-bench-", errors="replace") as output:
         pid = os.posix_spawnp(
             reader.command[0],
-            reader.command,
+            list(reader.command),
             {**os.environ, "PYTHONPATH": "src"},
             file_actions=[(os.POSIX_SPAWN_DUP2, output.fileno(), 1), (os.POSIX_SPAWN_DUP2, output.fileno(), 2)],
         )
@@ -137,7 +137,7 @@ def _follow(reader: Reader, connections: int) -> Run:
         _, _, usage = os.wait4(pid, 0)
         output.seek(0)
         text = output.read()
-    transitions, lost = reader.count(text) if connections else (0, 0)
+    transitions, lost = reader.counted(text) if connections else (0, 0)
     return Run(transitions, lost, usage.ru_utime + usage.ru_stime, load_cpu, load_wall)
 
 

@@ -35,7 +35,7 @@ def write_capture(path: str, packets: int, *, snaplen: int = 96, clients: int = 
         for begin in range(0, count, 100_000):
             part = rows[begin : begin + 100_000]
             room = np.zeros(len(part) * (16 + min(snaplen, 1600)), np.uint8)
-            out.write(room[: _write(part, room, snaplen, clients)])
+            out.write(room[: _write(part, room, snaplen, clients)].data)
     return int(rows[:, 1].max()) + 1
 
 
@@ -51,7 +51,7 @@ def write_flood(path: str, packets: int, *, seconds: float = 100.0, seed: int = 
             ports = rng.integers(1024, 65536, count, dtype=np.int64)
             times = ((np.arange(begin, begin + count) / packets) * seconds * 1e6).astype(np.int64)
             _write_syns(room, sources, ports, times)
-            out.write(room)
+            out.write(room.data)
 
 
 @numba.njit(cache=True)

@@ -4,7 +4,26 @@ The verbs of the command line as functions: ``tcpscope.snapshot()``, ``tcpscope.
 is first asked for, so that ``import tcpscope`` costs nothing.
 """
 
+from __future__ import annotations
+
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Callable
+
+    from tcpscope.cli.explain import find_answer as explain
+    from tcpscope.cli.read import read_file as read
+    from tcpscope.doctor import diagnose as doctor
+    from tcpscope.live.counts import count_states as states
+    from tcpscope.live.killing import close_sockets as kill
+    from tcpscope.live.snapshot import take_snapshot as snapshot
+    from tcpscope.live.sockets import list_sockets as list
+    from tcpscope.live.stats import follow_intervals as stats
+    from tcpscope.live.trace import open_trace as trace
+
+    __all__ = ["doctor", "explain", "kill", "list", "read", "snapshot", "states", "stats", "trace"]
 
 #: Verb -> (module, name in it).
 _VERBS = {
@@ -16,15 +35,22 @@ _VERBS = {
     "states": ("tcpscope.live.counts", "count_states"),
     "read": ("tcpscope.cli.read", "read_file"),
     "doctor": ("tcpscope.doctor", "diagnose"),
+    "explain": ("tcpscope.cli.explain", "find_answer"),
 }
+
+
+def find_verb(name: str) -> Callable[..., object]:
+    """Import the function behind a verb."""
+    module, attribute = _VERBS[name]
+    verb: Callable[..., object] = getattr(__import__(module, fromlist=[attribute]), attribute)
+    return verb
 
 
 def __getattr__(name: str) -> object:
     if name not in _VERBS:
         raise AttributeError(f"module 'tcpscope' has no attribute {name!r}")
-    module, attribute = _VERBS[name]
-    return getattr(__import__(module, fromlist=[attribute]), attribute)
+    return find_verb(name)
 
 
-def __dir__() -> list[str]:
+def __dir__() -> builtins.list[str]:
     return sorted((*globals(), *_VERBS))

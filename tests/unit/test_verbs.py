@@ -21,6 +21,18 @@ assert isinstance(tcpscope.doctor(Snapshot(0, ())), list)
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=where)
 
 
+def test_explain_is_a_verb_before_and_after_its_room_is_imported():
+    code = """
+import tcpscope
+for what in ("FIN_WAIT_2", "close-wait-leak", "tcp 0 0 1.1.1.1:1 2.2.2.2:2 CLOSE_WAIT -"):
+    assert tcpscope.explain(what).summary
+import tcpscope.explain.topics
+assert tcpscope.explain("FIN_WAIT_2").summary == tcpscope.explain.topics.explain_topic("FIN_WAIT_2").summary
+"""
+    where = {**os.environ, "PYTHONPATH": str(Path(tcpscope.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=where)
+
+
 def test_read_gives_a_snapshot_of_a_dump_that_the_doctor_takes(tmp_path):
     dump = tmp_path / "dump.txt"
     dump.write_text("tcp        1      0 10.0.0.1:9000   10.0.0.2:40000   CLOSE_WAIT  2510/client\n")

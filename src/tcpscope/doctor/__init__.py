@@ -11,9 +11,7 @@ finding explains which in :mod:`~tcpscope.doctor.causes`. The room reads nothing
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from types import ModuleType
 
 from tcpscope.doctor import (
     accepting,
@@ -37,6 +35,7 @@ from tcpscope.model.finding import Finding
 from tcpscope.model.history import History
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.snapshot import Snapshot
+from tcpscope.model.verb import make_verb
 
 __all__ = [
     "CATALOGUE",
@@ -151,10 +150,4 @@ def _why_no_rates(look: Look) -> str:
     return "needs two looks with a known time between them"
 
 
-class _Verb(ModuleType):
-    """Why: ``tcpscope.doctor`` is this room and, for its users, also the verb: ``tcpscope.doctor(snapshot)``."""
-
-    __call__ = staticmethod(diagnose)
-
-
-sys.modules[__name__].__class__ = _Verb
+make_verb(__name__)

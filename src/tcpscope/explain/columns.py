@@ -208,8 +208,9 @@ def _explain_queue_in(column: Column, state: State) -> Answer:
     queues = QUEUES[state]
     text = getattr(queues, column.queue)
     sections = [Section("Healthy", (f"Recv-Q and Send-Q: {queues.normal}",))]
-    if column.queue == "send" and state is not State.LISTEN:
-        sections.append(Section("The timer names the cause", grid=Grid(("timer", "cause", "look at"), SEND_Q_BY_TIMER)))
+    if column.queue == "send" and queues.timers:
+        rows = tuple(row for row in SEND_Q_BY_TIMER if row[0].partition(",")[0] in queues.timers)
+        sections.append(Section("The timer names the cause", grid=Grid(("timer", "cause", "look at"), rows)))
     if state is State.LISTEN:
         sections.append(Section("See it", commands=("tcpscope list -tlnp", "ss -tln")))
     return Answer(

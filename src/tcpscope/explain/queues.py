@@ -10,11 +10,18 @@ from tcpscope.model.state import State
 
 
 class Queues(NamedTuple):
-    """``normal`` is what a healthy socket shows; ``recv``/``send`` say what the numbers count."""
+    """``normal`` is what a healthy socket shows; ``recv``/``send`` say what the numbers count.
+
+    ``timers`` are those that can run while bytes wait in Send-Q: none in a state in which nothing waits there.
+    """
 
     normal: str
     recv: str
     send: str
+    timers: tuple[str, ...] = ()
+
+
+_ANY_TIMER = ("on", "persist", "none")
 
 
 QUEUES: dict[State, Queues] = {
@@ -28,7 +35,7 @@ QUEUES: dict[State, Queues] = {
         ),
     ),
     State.SYN_SENT: Queues(
-        normal="0 1", recv="nothing yet", send="1 is our SYN; more is data queued with TCP Fast Open"
+        normal="0 1", recv="nothing yet", send="1 is our SYN; more is data queued with TCP Fast Open", timers=("on",)
     ),
     State.SYN_RECEIVED: Queues(
         normal="0 0", recv="nothing: a request socket has no buffers", send="nothing: a request socket has no buffers"
@@ -37,9 +44,13 @@ QUEUES: dict[State, Queues] = {
         normal="0 0, or moving",
         recv="bytes that arrived in order and that the program has not read; no owner and above 0: not even accepted",
         send="bytes sent or to be sent that the peer has not acknowledged; the timer says why they wait",
+        timers=_ANY_TIMER,
     ),
     State.FIN_WAIT_1: Queues(
-        normal="0 1", recv="bytes nobody has read yet", send="unacknowledged bytes, plus 1 for our FIN"
+        normal="0 1",
+        recv="bytes nobody has read yet",
+        send="unacknowledged bytes, plus 1 for our FIN",
+        timers=_ANY_TIMER,
     ),
     State.FIN_WAIT_2: Queues(
         normal="0 0",
@@ -53,12 +64,16 @@ QUEUES: dict[State, Queues] = {
             " has read the end of file and did not close"
         ),
         send="bytes this side still sends; that is allowed",
+        timers=_ANY_TIMER,
     ),
-    State.CLOSING: Queues(normal="1 1", recv="1 is the peer's FIN", send="1 is our FIN, not acknowledged"),
+    State.CLOSING: Queues(
+        normal="1 1", recv="1 is the peer's FIN", send="1 is our FIN, not acknowledged", timers=("on", "persist")
+    ),
     State.LAST_ACK: Queues(
         normal="0 1, or 1 1",
         recv="0 when the program had read the end of file before it closed, 1 (the peer's FIN) when it had not",
         send="unacknowledged bytes, plus 1 for our FIN",
+        timers=_ANY_TIMER,
     ),
     State.TIME_WAIT: Queues(
         normal="0 0", recv="nothing: a mini-socket has no buffers", send="nothing: a mini-socket has no buffers"

@@ -25,7 +25,7 @@ def test_read_prints_counts_rows_and_what_is_missing(dump, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("netstat, 9 sockets: 3 ESTABLISHED, 2 LISTEN")
     assert "10.0.0.1:48008          10.0.0.2:10050          CLOSE_WAIT  2510/client" in out
-    assert "netstat does not show the backlog" in err
+    assert "does not tell the backlog of listeners" in err
 
 
 def test_read_json_has_the_contract_of_list(dump, capsys):

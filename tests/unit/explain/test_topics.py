@@ -127,6 +127,14 @@ def test_table_holds_every_row_and_filters_by_state():
     assert all("FIN_WAIT_1" in (row["before"], row["after"]) for row in rows)
 
 
+@pytest.mark.parametrize("state", State)
+def test_send_q_is_explained_by_timers_only_where_bytes_can_wait(state):
+    answer = explain_topic(f"Send-Q {state.name}")
+    has_timers = any(section.heading == "The timer names the cause" for section in answer.sections)
+    can_wait = {"SYN_SENT", "ESTABLISHED", "FIN_WAIT_1", "CLOSE_WAIT", "CLOSING", "LAST_ACK"}
+    assert has_timers == (state.name in can_wait)
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "name"),
     [
