@@ -9,7 +9,9 @@ from tcpscope.filters.match import compile_filter
 from tcpscope.filters.parse import parse_filter
 from tcpscope.kernel.diag_bytecode import compile_bytecode
 from tcpscope.kernel.names import read_names
+from tcpscope.live.sockets import read_namespaces
 from tcpscope.model.record import NamedTuple
+from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
@@ -41,6 +43,39 @@ def read_selection(words: Sequence[str]) -> Selection | None:
         needs_owners="pid" in fields or any(isinstance(part, ex.Command) for part in parts),
         unseen_in_packets=next(filter(None, map(_unseen_in_packets, parts)), ""),
         needs_detail=bool(fields & _DETAIL_FIELDS) or any(isinstance(part, (ex.Cgroup, ex.Mark)) for part in parts),
+    )
+
+
+def read_chosen(
+    selection: Selection | None,
+    masks: tuple[int, int, int],
+    *,
+    everywhere: bool,
+    netns: str | None,
+    detail: bool,
+    owners: bool,
+) -> tuple[list[Socket], Coverage, dict[int, str]]:
+    """Read the sockets that a filter chooses, in one namespace or everywhere; also what each namespace is called.
+
+    ``masks`` are the states asked for of TCP and of UDP, and the address family; a state in the filter decides instead.
+    """
+    tcp, udp, family = masks
+    if selection is None:
+        return read_namespaces(
+            everywhere=everywhere, netns=netns, tcp=tcp, udp=udp, family=family, detail=detail, owners=owners
+        )
+    if selection.states is not None:
+        tcp, udp = tcp and selection.states, udp and selection.states
+    return read_namespaces(
+        everywhere=everywhere,
+        netns=netns,
+        tcp=tcp,
+        udp=udp,
+        family=family,
+        detail=detail or selection.needs_detail,
+        owners=owners or selection.needs_owners,
+        select=selection.matches,
+        bytecode=selection.bytecode,
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tcpscope.cli.filtering import Selection, read_selection
+from tcpscope.cli.filtering import Selection, read_chosen, read_selection
 from tcpscope.cli.flags import Options
 from tcpscope.cli.list import is_coloured, select, warn, write
-from tcpscope.live.sockets import read_namespaces
 from tcpscope.model.errors import UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Socket
@@ -75,26 +74,14 @@ def _print_once(options: Options, columns: list[str], selection: Selection | Non
 def _read(
     options: Options, columns: list[str], selection: Selection | None
 ) -> tuple[list[Socket], Coverage, dict[int, str]]:
-    tcp, udp, family = select(options)
     wanted = {*columns, (options.sort or "").lstrip("+-")}
-    detail = options.json or options.info or options.extend or bool(_NEED_DETAIL & wanted)
-    owners = options.json or options.programs or bool(_NEED_OWNERS & wanted)
-    matches, bytecode = None, b""
-    if selection is not None:
-        matches, bytecode = selection.matches, selection.bytecode
-        detail, owners = detail or selection.needs_detail, owners or selection.needs_owners
-        if selection.states is not None:
-            tcp, udp = selection.states if tcp else 0, selection.states if udp else 0
-    return read_namespaces(
+    return read_chosen(
+        selection,
+        select(options),
         everywhere=options.all_namespaces,
         netns=options.netns,
-        tcp=tcp,
-        udp=udp,
-        family=family,
-        detail=detail,
-        owners=owners,
-        select=matches,
-        bytecode=bytecode,
+        detail=options.json or options.info or options.extend or bool(_NEED_DETAIL & wanted),
+        owners=options.json or options.programs or bool(_NEED_OWNERS & wanted),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tcpscope.cli.filtering import read_selection
+from tcpscope.cli.filtering import read_chosen, read_selection
 from tcpscope.cli.flags import Options, add_output_options, add_switches, check_output_options, join_values, new_parser
 from tcpscope.cli.list import is_coloured, warn, write
 from tcpscope.live import counts
 from tcpscope.live.counts import Count
 from tcpscope.live.listing import read_listing
-from tcpscope.live.sockets import describe_coverage, read_namespaces, read_sockets
+from tcpscope.live.sockets import describe_coverage, read_sockets
 from tcpscope.model.errors import UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.spelling import DIALECTS, IDENTIFIERS
@@ -93,23 +93,13 @@ def _count(options: StatesOptions) -> tuple[list[Count], Coverage]:
 
 
 def _read(options: StatesOptions, tcp: int, udp: int, family: int) -> tuple[Sequence[Socket], Coverage, dict[int, str]]:
-    selection = read_selection(options.filter)
-    owners, detail, matches, bytecode = options.by == "process", False, None, b""
-    if selection is not None:
-        owners, detail = owners or selection.needs_owners, selection.needs_detail
-        matches, bytecode = selection.matches, selection.bytecode
-        if selection.states is not None:
-            tcp, udp = tcp and selection.states, udp and selection.states
-    return read_namespaces(
+    return read_chosen(
+        read_selection(options.filter),
+        (tcp, udp, family),
         everywhere=options.all_namespaces or options.by == "netns",
         netns=options.netns,
-        tcp=tcp,
-        udp=udp,
-        family=family,
-        detail=detail,
-        owners=owners,
-        select=matches,
-        bytecode=bytecode,
+        detail=False,
+        owners=options.by == "process",
     )
 
 

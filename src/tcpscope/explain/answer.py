@@ -72,5 +72,12 @@ def _section_as_json(section: Section) -> dict[str, object]:
         if getattr(section, name):
             made[name] = list(getattr(section, name))
     if section.grid:
-        made["table"] = [dict(zip(section.grid.columns, row, strict=True)) for row in section.grid.rows]
+        made["table"] = _grid_as_json(section.grid)
     return made
+
+
+def _grid_as_json(grid: Grid) -> object:
+    """A list of objects by column; one object of name and value where the columns have no names."""
+    if not any(grid.columns):
+        return {row[0]: row[1] for row in grid.rows}
+    return [dict(zip(grid.columns, row, strict=True)) for row in grid.rows]

@@ -2,7 +2,7 @@
 
 ::
 
-    filter     = { ("state" | "exclude") STATE } [ list ]
+    filter     = { ("state" | "exclude") STATE } [ ["and" | "or"] list ]
     list       = term { ["and" | "or"] term }            left to right, no precedence (see below)
     term       = "not" term | "(" list ")" | predicate
     predicate  = ("src" | "dst") ["="] HOST | ("sport" | "dport") [OP] PORT | "dev" [OP] DEVICE
@@ -14,7 +14,7 @@
 otherwise, its grammar does this, and what counts here is to select what ss selects (measured with iproute2 6.1).
 ``and`` may be left out. Every operator has the aliases of ss (``= == eq``, ``!= ne neq``, ``& && and`` ...).
 Differences, all of them things ss refuses: parentheses and operators need no spaces around them, ``:443`` alone means
-either side, a state may stand anywhere, states are read in every tool's spelling.
+either side, a state may stand anywhere (also before ``and`` and ``or``), states are read in every tool's spelling.
 
 Names (services, hosts, devices, users) are looked up through :class:`Names`; this room does no I/O.
 """
@@ -124,6 +124,13 @@ def _token_length(text: str, start: int) -> int:
     return end - start
 
 
+def _is_required(term: ex.Expression, found: ex.Expression) -> bool:
+    """Whether nothing matches ``found`` that does not match ``term``, its first term."""
+    while isinstance(found, ex.And):
+        found = found.left
+    return found is term
+
+
 class _Parser:
     def __init__(self, text: str, names: Names) -> None:
         self.text = text
@@ -133,11 +140,17 @@ class _Parser:
 
     def parse(self) -> ex.Filter:
         states = self._leading_states()
-        found = self._list() if self._peek() else None
+        if states is not None and self._word() in (*AND_WORDS, *OR_WORDS):
+            first = ex.InStates(states)
+            found = self._list(first)
+            return self._end(ex.Filter(states if _is_required(first, found) else _ALL, found))
+        return self._end(ex.Filter(states, self._list() if self._peek() else None))
+
+    def _end(self, found: ex.Filter) -> ex.Filter:
         rest = self._peek()
         if rest is not None:
             raise self._error(rest, f"{rest.text!r} is not expected here")
-        return ex.Filter(states, found)
+        return found
 
     # words ------------------------------------------------------------------------------------------------------
 
@@ -182,8 +195,8 @@ class _Parser:
             known = " ".join([*(state.spell("ss").lower() for state in State), *STATE_GROUPS])
             raise self._error(token, f"{token.text!r} is no state; known: {known}") from None
 
-    def _list(self) -> ex.Expression:
-        found = self._term()
+    def _list(self, first: ex.Expression | None = None) -> ex.Expression:
+        found = first or self._term()
         while self._peek() is not None and self._word() != ")":
             word = self._word()
             if word in (*AND_WORDS, *OR_WORDS):

@@ -19,7 +19,7 @@ from tcpscope.kernel.tcp_info import parse_memory, parse_tcp_info
 from tcpscope.live.listing import EVERY_STATE, own_netns, read_listing
 from tcpscope.model.address import Endpoint
 from tcpscope.model.collector import collector_paused
-from tcpscope.model.errors import TcpscopeError, UsageError
+from tcpscope.model.errors import NotPermitted, TcpscopeError, UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Age, Owner, Socket, TcpInfo, Timer
 from tcpscope.model.spelling import KERNEL_EXTRA
@@ -110,19 +110,24 @@ def _read_everywhere(
     here = own_netns()
     namespaces, refused = find_namespaces()
     sockets: list[Socket] = []
-    unseen, notes = 0, dict.fromkeys([_hidden(refused)] if refused else [])
+    unseen, locked, notes = 0, 0, dict.fromkeys([_hidden(refused)] if refused else [])
     coverage = Coverage()
     for namespace in namespaces:
         try:
             found, coverage = ask(netns=None if namespace.inode == here else namespace.path)
         except UsageError:
             continue  # Why: it vanished while we looked
+        except NotPermitted:
+            locked += 1
+            continue
         except TcpscopeError as error:
             notes[str(error)] = None
             continue
         sockets += found
         unseen += coverage.sockets_without_owner
         notes.update(dict.fromkeys(f"{namespace.label}: {note}" for note in coverage.notes))
+    if locked:
+        notes[f"{locked} namespace{'s' * (locked > 1)} may not be entered: CAP_SYS_ADMIN is needed (sudo)."] = None
     whole = coverage._replace(sockets_without_owner=unseen, notes=tuple(notes))
     return sockets, whole, {each.inode: "(own)" if each.inode == here else each.label for each in namespaces}
 

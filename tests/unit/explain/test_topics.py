@@ -128,6 +128,15 @@ def test_table_holds_every_row_and_filters_by_state():
 
 
 @pytest.mark.parametrize("state", State)
+def test_tables_of_states_lose_nothing_in_json(state):
+    answer = explain_topic(state.name)
+    cells = {cell for section in answer.sections if section.grid for row in section.grid.rows for cell in row}
+    printed = json.dumps(answer_as_json(answer)["sections"], ensure_ascii=False)
+    assert cells
+    assert [cell for cell in cells if json.dumps(cell, ensure_ascii=False)[1:-1] not in printed] == []
+
+
+@pytest.mark.parametrize("state", State)
 def test_send_q_is_explained_by_timers_only_where_bytes_can_wait(state):
     answer = explain_topic(f"Send-Q {state.name}")
     has_timers = any(section.heading == "The timer names the cause" for section in answer.sections)

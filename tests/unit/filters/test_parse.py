@@ -5,8 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcpscope.filters import expression as ex
+from tcpscope.filters.match import compile_filter
 from tcpscope.filters.parse import PREDICATES, STATE_GROUPS, Names, parse_filter
+from tcpscope.model.address import Endpoint
 from tcpscope.model.errors import UsageError
+from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
 S22, D443 = ex.Port("src", "=", 22), ex.Port("dst", "=", 443)
@@ -79,6 +82,46 @@ def test_leading_states_add_up_and_exclude():
     assert parse_filter("").is_empty
 
 
+@pytest.mark.parametrize(
+    ("text", "states", "matched"),
+    [
+        ("state close-wait and sport = :22", {State.CLOSE_WAIT}, {(State.CLOSE_WAIT, 22)}),
+        ("state close-wait sport = :22", {State.CLOSE_WAIT}, {(State.CLOSE_WAIT, 22)}),
+        (
+            "state close-wait or sport = :22",
+            set(State),
+            {(State.CLOSE_WAIT, 22), (State.CLOSE_WAIT, 80), (State.LISTEN, 22)},
+        ),
+        (
+            "state close-wait and sport = :22 or sport = :80",
+            set(State),
+            {(State.CLOSE_WAIT, 22), (State.CLOSE_WAIT, 80), (State.LISTEN, 80)},
+        ),
+        (
+            "state close-wait and (sport = :22 or sport = :80)",
+            {State.CLOSE_WAIT},
+            {(State.CLOSE_WAIT, 22), (State.CLOSE_WAIT, 80)},
+        ),
+        ("exclude listen && not sport = :22", set(State) - {State.LISTEN}, {(State.CLOSE_WAIT, 80)}),
+        (
+            "state listen state close-wait and sport 80",
+            {State.LISTEN, State.CLOSE_WAIT},
+            {(State.LISTEN, 80), (State.CLOSE_WAIT, 80)},
+        ),
+    ],
+)
+def test_a_leading_state_may_be_joined_to_the_rest(text, states, matched):
+    found = parse_filter(text)
+    assert found.states == states
+    matches = compile_filter(found)
+    ends = [(state, port) for state in (State.CLOSE_WAIT, State.LISTEN) for port in (22, 80)]
+    assert {
+        (state, port)
+        for state, port in ends
+        if matches(Socket("tcp", state, Endpoint("1.1.1.1", port), Endpoint("2.2.2.2", 9)))
+    } == matched
+
+
 def test_state_elsewhere_is_a_predicate():
     found = parse_filter("sport 22 and state close-wait")
     assert found.expression == ex.And(S22, ex.InStates(frozenset((State.CLOSE_WAIT,))))
@@ -127,6 +170,7 @@ def test_other_predicates():
         ("sport 22 or", "a predicate is missing", 11),
         ("src > 1.2.3.4", "takes only =", 4),
         ("not", "a predicate is missing", 3),
+        ("state listen and", "a predicate is missing", 16),
     ],
 )
 def test_bad_filter_says_what_and_where(text, says, at):
