@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from inspect import getsource
 
 from tcpscope.cli.explain import find_illness
 from tcpscope.doctor.catalogue import CATALOGUE
@@ -13,6 +15,8 @@ from tcpscope.explain.events import spell_sends
 from tcpscope.explain.findings import explain_finding
 from tcpscope.explain.portraits import PORTRAITS
 from tcpscope.explain.sysctls import SETTINGS
+from tcpscope.machine import profile
+from tcpscope.machine.layout import Layout
 from tcpscope.machine.lifecycle import EDGES, LIFE_ORDER, ROWS
 from tcpscope.views.diagram import emit_mermaid, emit_mermaid_around, emit_svg
 from tcpscope.views.prose import emit_markdown, emit_markdown_grid
@@ -38,6 +42,7 @@ def all_pages() -> Iterator[tuple[str, str]]:
     yield "reference/counters.md", NOTE + emit_markdown(counters.explain_counters())
     yield "reference/tools.md", _collected(tools.explain_tools(), map(tools.explain_tool, tools.TOOLS))
     yield "reference/glossary.md", _glossary()
+    yield "reference/profiles.md", _profiles()
     yield "reference/findings/README.md", _findings()
     for name in CATALOGUE:
         yield f"reference/findings/{name}.md", _finding(name)
@@ -54,6 +59,32 @@ def _grid(columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
         "\n".join((*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)))
         + "\n"
     )
+
+
+def _profiles() -> str:
+    """Where the profiles differ, with what their source says of each field."""
+    source = getsource(profile.Profile)
+    said = dict(re.findall(r"^    (\w+): .*?#: (.*)$", source, re.MULTILINE))
+    names = [one.name for one in (profile.RFC, profile.LINUX, profile.FREEBSD)]
+    rows = []
+    for field in profile.Profile._fields[1:]:
+        values = [_spell_setting(field, getattr(profile.PROFILES[name], field)) for name in names]
+        if len(set(values)) > 1:
+            rows.append((f"`{field}`", *values, said.get(field, "")))
+    head = (
+        "# Profiles of the endpoint\n\nWhere `rfc`, `linux` and `freebsd` differ; everything else is the same. Times are "
+        "those of the systems' default settings.\n\n"
+    )
+    return NOTE + head + _grid(("field", *names, "what it says"), iter(rows))
+
+
+def _spell_setting(field: str, value: object) -> str:
+    if field == "layout":
+        assert isinstance(value, Layout)
+        return " ".join(name for name, _ in value.order[:4])
+    if field.endswith("_ns") and isinstance(value, int):
+        return f"{value / 1e9:g} s"
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _states() -> str:

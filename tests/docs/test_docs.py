@@ -106,3 +106,12 @@ def test_help_block_is_filled_and_a_changed_one_is_drift(generate, tmp_path, mon
     assert any("page.md" in line for line in generate.find_drift(made))
     page.write_text(made[page])
     assert not any("page.md" in line for line in generate.find_drift(made))
+
+
+def test_endpoint_s_examples_print_what_they_say(capsys):
+    page = (ROOT / "docs" / "reference" / "endpoint.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})
+        assert capsys.readouterr().out.strip() == block.rstrip().rpartition("  # ")[2]

@@ -20,16 +20,19 @@ TRANSFERS = 10_000 if LONG else 300
 EPISODES = 25_000 if LONG else 600
 STEPS = 60
 PARTS = 10
+PATIENCE_S = 0 if LONG else 900  # 0: none
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_transfer_over_bad_links_delivers_identical_bytes(part):
     for seed in range(part * TRANSFERS // PARTS, (part + 1) * TRANSFERS // PARTS):
         Transfer(seed).run()
+    if LONG:
+        print(f"{TRANSFERS // PARTS} transfers over bad links: identical bytes")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_segments_calls_and_timers_keep_the_invariants(part):
     for seed in range(part * EPISODES // PARTS, (part + 1) * EPISODES // PARTS):
@@ -37,7 +40,7 @@ def test_random_segments_calls_and_timers_keep_the_invariants(part):
         for _ in range(STEPS):
             chaos.step()
     if LONG:
-        print(f"{EPISODES // PARTS * STEPS} random steps")
+        print(f"{EPISODES // PARTS * STEPS} random segments, calls and timers: no exception, invariants hold")
 
 
 @pytest.mark.parametrize("seed", [7004, 17157, 19722, 31125, 40334])
@@ -55,7 +58,7 @@ def test_random_segments_calls_and_timers_found_by_hypothesis(seed):
         chaos.step()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_fast_path_equals_the_eight_checks_under_chaos(part):
     for seed in range(part * EPISODES // PARTS // 4, (part + 1) * EPISODES // PARTS // 4):
@@ -67,7 +70,7 @@ def test_fast_path_equals_the_eight_checks_under_chaos(part):
             assert dump(fast.tcb) == dump(slow.tcb), seed
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_fast_path_puts_the_same_segments_on_the_wire(part):
     for seed in range(part * TRANSFERS // PARTS // 3, (part + 1) * TRANSFERS // PARTS // 3):

@@ -27,13 +27,13 @@ class Profile(NamedTuple):
     ecn: bool = False  #: ask for ECN on active open (RFC 3168); a peer's request is always granted
     keeps_text_of_syn: bool = True  #: text on a SYN waits for ESTABLISHED instead of being sent again
     repeats_syn_ack: bool = False  #: SYN again in SYN-RECEIVED is answered with SYN|ACK instead of ACK
-    silent_on_syn_ack_in_listen: bool = False
+    silent_on_syn_ack_in_listen: bool = False  #: SYN|ACK to a listener is dropped instead of reset
     # the listener's queues
     accept_queue_share: tuple[int, int] = (1, 1)  #: full when it holds more than this share of the backlog
     drops_syn_when_full: bool = True  #: a SYN for a full accept queue; else its handshake goes on
     aborts_on_overflow: bool = False  #: the third ACK for a full accept queue is reset instead of dropped
     # buffers and windows
-    receive_buffer_bytes: int = 65535
+    receive_buffer_bytes: int = 65535  #: what may wait to be read
     scaled_for_bytes: int = 0  #: the window scale is that of a buffer this long unless the application sets its own
     rounds_first_window: bool = False  #: the window of SYN and SYN|ACK is a whole number of segments
     first_edge_is_exact: bool = True  #: SYN|ACK promises only what scaled fields can name too (SHLD-14)
@@ -44,13 +44,13 @@ class Profile(NamedTuple):
     delayed_ack_ns: int = 200 * MS  #: MUST-40: below half a second
     drops_untimed: bool = True  #: RFC 7323 §3.2: a segment without timestamps after negotiation is dropped
     challenge_acks: int = 10  #: at most so many per ``challenge_period_ns`` (RFC 5961 §7)
-    challenge_period_ns: int = 5 * SECOND
+    challenge_period_ns: int = 5 * SECOND  #: see ``challenge_acks``
     exact_rst: bool = True  #: RFC 5961 §3
     abort_with_ack: bool = False  #: the RST of ABORT carries ACK
     # timers
     initial_rto_ns: int = SECOND
     min_rto_ns: int = SECOND  #: RFC 6298 §2.4
-    max_rto_ns: int = 60 * SECOND
+    max_rto_ns: int = 60 * SECOND  #: RFC 6298 §2.5
     clock_granularity_ns: int = MS
     r1_retransmits: int = 3  #: SHLD-10
     r2_ns: int = 5 * MINUTE  #: SHLD-11: at least 100 s
@@ -59,8 +59,8 @@ class Profile(NamedTuple):
     syn_linear_timeouts: int = 0  #: so many timeouts of a SYN pass before the doubling starts
     keepalive_idle_ns: int = 2 * 3600 * SECOND  #: MUST-28
     keepalive_interval_ns: int = 75 * SECOND
-    keepalive_count: int = 9
-    msl_ns: int = 2 * MINUTE
+    keepalive_count: int = 9  #: so many unanswered probes end the connection
+    msl_ns: int = 2 * MINUTE  #: TIME-WAIT lasts twice as long (MUST-13)
     fin_wait_2_ns: int = MINUTE  #: for an end whose program has closed both directions
     push_override_ns: int = 200 * MS  #: SWS avoidance never holds data longer (§3.8.6.2.1)
     # closing
@@ -70,7 +70,7 @@ class Profile(NamedTuple):
     repeats_fin_in_closing: bool = False  #: the FIN that crossed ours is answered with our FIN again
     ignores_rst_in_time_wait: bool = False  #: RFC 1337
     reopens_time_wait: bool = True  #: MAY-2, RFC 6191
-    acks_old_syn_in_time_wait: bool = False
+    acks_old_syn_in_time_wait: bool = False  #: a SYN that may not reopen is answered instead of dropped
     # errors and the path
     mtu_probing: int = 1  #: RFC 4821: 0 never, 1 once full segments have vanished, 2 from the start
     base_mss_bytes: int = 1024  #: what is taken to pass everywhere (RFC 4821 §7.7)

@@ -74,6 +74,7 @@ def test_segment_of_every_kind_does_what_the_table_says(state, way, profile):
         check_invariants(bench.tcb)
         runs += 1
     assert runs == 7 * 2 * (5 + 4 * 6)
+    print(f"{runs} segments in {way} ({profile.name})")
 
 
 @pytest.mark.parametrize(("state", "way"), WAYS, ids=lambda value: value if isinstance(value, str) else "")
@@ -128,3 +129,4 @@ def test_event_without_a_row_is_impossible_in_every_state():
             assert bench.state is row.after
             taken += 1
     assert taken + refused == 11 * 35 and taken > 200
+    print(f"{taken} of {11 * 35} pairs of state and event have rows and were taken, {refused} were refused")
