@@ -72,8 +72,8 @@ def _profiles() -> str:
         if len(set(values)) > 1:
             rows.append((f"`{field}`", *values, said.get(field, "")))
     head = (
-        "# Profiles of the endpoint\n\nWhere `rfc`, `linux` and `freebsd` differ; everything else is the same. Times are "
-        "those of the systems' default settings.\n\n"
+        "# Profiles of the endpoint\n\nWhere `rfc`, `linux` and `freebsd` differ; everything else is the same. Times"
+        " are those of the systems' default settings.\n\n"
     )
     return NOTE + head + _grid(("field", *names, "what it says"), iter(rows))
 

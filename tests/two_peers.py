@@ -519,7 +519,35 @@ def compare_syn_acks() -> tuple[list[str], list[str]]:
     return theirs, ours
 
 
-COMPARISONS = {"syn": compare_syn, "syn_acks": compare_syn_acks}
+def compare_return_route() -> tuple[list[str], list[str]]:
+    """Where Linux and we send the SYN|ACK to a SYN that came by a source route, and what route it carries."""
+    kernel, ours = KernelPeer(), OurPeer()
+    for interface in ("all", "peer0"):
+        set_sysctl(f"net.ipv4.conf.{interface}.accept_source_route", 1)
+        set_sysctl(f"net.ipv4.conf.{interface}.rp_filter", 0)
+    kernel.listen(8)
+    ours.listen(8)
+    routers = [parse_address(f"10.9.0.{number}") for number in (50, 60, 70)]
+    seen: tuple[list[str], list[str]] = ([], [])
+    for count in (1, 2, 3):
+        passed = b"".join(routers[:count])
+        option = bytes((131, 3 + len(passed), 4 + len(passed))) + passed
+        option += bytes(-len(option) % 4)
+        ends = parse_address(OURS), parse_address(KERNEL)
+        tcp = emit.emit_tcp(Segment(IRS, 0, SYN, 8000, b"", FULL), *ends, 200 + count, SERVICE)
+        packet = emit.emit_ipv4_header(*ends, len(tcp), options=option) + tcp
+        os.write(kernel.wire.device, packet)
+        while (found := kernel.wire.read()) is not None and parse_tcp(found[1].payload).destination_port != 200 + count:
+            pass
+        assert found is not None
+        ours.host.receive_packet(packet, ours.now_ns)
+        answers = (found[1], parse_ip(ours.host.poll(ours.now_ns)[0]))
+        for texts, answer in zip(seen, answers, strict=True):
+            texts.append(f"{answer.destination.hex()} {answer.options.rstrip(bytes(1)).hex()}")
+    return seen
+
+
+COMPARISONS = {"syn": compare_syn, "syn_acks": compare_syn_acks, "return_route": compare_return_route}
 
 
 def close_listener(peer: Peer) -> None:
