@@ -7,8 +7,8 @@ outside itself. The file of an image is named by a hash of the texts it was made
 llvmlite; it counts only when it is ours, nobody else may write it, and its checksum is right. Anything else is as if
 it were not there.
 
-It is not a linker: it knows x86-64 Linux and the four kinds of reference that code for it makes. Elsewhere, compiled
-code lives as long as the process.
+It is not a linker: it knows the few kinds of reference that such code makes, on Linux for x86-64 and 64-bit Arm.
+Elsewhere, compiled code lives as long as the process.
 """
 
 from __future__ import annotations
@@ -181,18 +181,17 @@ _HEADER = Struct("<16sHHIQQQIHHHHHH")
 _SECTION = Struct("<IIQQQQIIQQ")
 _SYMBOL = Struct("<IBBHQQ")
 _RELOCATION = Struct("<QIIq")
-_X86_64, _PROGBITS, _SYMTAB, _RELA = 62, 1, 2, 4
-_WRITE, _ALLOCATE, _EXECUTE = 1, 2, 4
-_R_PC32, _R_PLT32 = 2, 4
+_X86_64, _AARCH64 = 62, 183
+_PROGBITS, _SYMTAB, _RELA = 1, 2, 4
+_WRITE, _ALLOCATE = 1, 2
 
 
 def _link(data: bytes, names: Mapping[str, str]) -> bytes | None:
-    """Make an image of an ELF object (System V gABI, x86-64 psABI §4.4), or ``None`` when it cannot stand alone."""
+    """Make an image of an ELF object (System V gABI), or ``None`` when it cannot stand alone."""
     if not data.startswith(b"\x7fELF\x02\x01"):
         return None
     header = _HEADER.unpack_from(data)
-    if header[2] != _X86_64:
-        return None
+    references = _REFERENCES.get(header[2], {})
     sections = [_SECTION.unpack_from(data, header[6] + number * _SECTION.size) for number in range(header[12])]
     image, places = bytearray(), {}
     for number, (_, kind, flags, _, offset, size, _, _, align, _) in enumerate(sections):
@@ -207,16 +206,46 @@ def _link(data: bytes, names: Mapping[str, str]) -> bytes | None:
             continue
         for at, kind, symbol, addend in _RELOCATION.iter_unpack(data[section[4] : section[4] + section[5]]):
             _, _, _, home, value, _ = symbols[symbol]
-            if home not in places or kind not in (_R_PC32, _R_PLT32):
+            if home not in places or kind not in references:
                 return None
             at += places[section[7]]
-            image[at : at + 4] = (places[home] + value + addend - at).to_bytes(4, "little", signed=True)
+            word = int.from_bytes(image[at : at + 4], "little")
+            word = references[kind](word, places[home] + value + addend, at)
+            image[at : at + 4] = (word & 0xFFFFFFFF).to_bytes(4, "little")
     strings = sections[table[6]][4]
     found = {}
     for text, _, _, home, value, _ in symbols:
         start = strings + text
         found[data[start : data.index(b"\0", start)].decode()] = places.get(home, 0) + value
     return b"".join(_PLACE.pack(found[name]) for name in names.values()) + image
+
+
+def _distance(word: int, target: int, place: int) -> int:
+    """Fill in how far the target is."""
+    return target - place
+
+
+def _page(word: int, target: int, place: int) -> int:
+    """Fill ``adrp``: how many pages of 4 KiB the target's is away, two low bits apart from the others."""
+    pages = (target >> 12) - (place >> 12)
+    return word | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5
+
+
+def _place_in_page(shift: int) -> Callable[[int, int, int], int]:
+    """Fill where in its page the target is, in units of what is loaded there."""
+    return lambda word, target, place: word | (target & 0xFFF) >> shift << 10
+
+
+#: By machine and kind of reference (x86-64 psABI §4.4; ELF for the Arm 64-bit architecture §5.7): the 32 bits with
+#: the target filled in, of those before, the target and the place, both counted from the begin of a page.
+_REFERENCES: dict[int, dict[int, Callable[[int, int, int], int]]] = {
+    _X86_64: {2: _distance, 4: _distance},  # PC32, PLT32
+    _AARCH64: {
+        261: _distance,  # PREL32
+        275: _page,  # ADR_PREL_PG_HI21
+        **{kind: _place_in_page(shift) for kind, shift in ((277, 0), (278, 0), (284, 1), (285, 2), (286, 3), (299, 4))},
+    },  # ADD_ABS_LO12_NC, LDST8 to LDST128_ABS_LO12_NC
+}
 
 
 # --- on disk
@@ -295,7 +324,8 @@ def path_of(unit: Unit) -> str:
     cpu, folder = _read_cpu(), _folder()
     if not cpu or not folder:
         return ""
-    digest = hashlib.sha256(_FORMAT + cpu + sys.version.encode() + " ".join(_versions()).encode())
+    facts = (sys.version, str(sys.maxsize), *_versions())
+    digest = hashlib.sha256(_FORMAT + cpu + "\n".join(facts).encode())
     for module in (*unit.modules, sys.modules[__name__]):
         digest.update(module.__spec__.loader.get_data(module.__file__))  # type: ignore[union-attr]  # a source loader
     return os.path.join(folder, f"{unit.name}-{digest.hexdigest()[:32]}")

@@ -35,6 +35,16 @@ def test_compiled_engine_agrees_on_every_capture_in_every_number(shared_folder):
         assert everything(run_compiled(path)) == everything(run_interpreted(path)), path.name
 
 
+def test_both_engines_give_the_same_answer_to_every_capture(shared_folder):
+    pytest.importorskip("numba")
+    for path in sorted((shared_folder / "captures").glob("*.pcap*")):
+        one, other = (analyse([path], engine=engine) for engine in ("python", "compiled"))
+        assert list(one.connections) == list(other.connections), path.name
+        assert one.findings == other.findings, path.name
+        assert one.totals._replace(engine="") == other.totals._replace(engine=""), path.name
+        assert list(one.totals.state_pairs) == list(other.totals.state_pairs), path.name
+
+
 def test_kernel_truth_of_the_pilot(shared_folder):
     folder = shared_folder / "captures" / "lab-truth"
     truth = {

@@ -1,6 +1,7 @@
 """Machine code on disk: made once, found again without numba, and believed only when it is whole and ours."""
 
 import os
+import struct
 import subprocess
 import sys
 from array import array
@@ -296,6 +297,56 @@ def test_object_that_asks_for_anything_outside_is_no_image():
     assert native._link(data, {"inside": "inside"}) is None
     assert native._link(data.replace(b"\x3e\0", b"\xb7\0", 1), {}) is None  # another machine
     assert native._link(b"MZ" + data, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "target", "place", "after"),
+    [  # what GNU ld 2.40 makes of what GNU as left open
+        (275, 0x90000001, 0x7FE45670, 0x7000, 0xD03FF1E1),
+        (275, 0x90000001, 0x1230, 0x7004, 0xD0FFFFC1),
+        (277, 0x91000021, 0x7FE45670, 0x7008, 0x9119C021),
+        (278, 0x39400022, 0x7FE45670, 0x700C, 0x3959C022),
+        (284, 0x79400022, 0x7FE45670, 0x7010, 0x794CE022),
+        (285, 0xB9400022, 0x7FE45670, 0x7014, 0xB9467022),
+        (286, 0xF9400022, 0x7FE45670, 0x7018, 0xF9433822),
+        (299, 0x3DC00022, 0x7FE45670, 0x701C, 0x3DC19C22),
+    ],
+)
+def test_references_of_arm_are_filled_in_as_a_linker_does(kind, before, target, place, after):
+    assert native._REFERENCES[183][kind](before, target, place) & 0xFFFFFFFF == after
+
+
+def test_object_for_arm_becomes_an_image():
+    from llvmlite import binding
+
+    native.load(UNIT)  # initializes llvm
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    try:
+        target = binding.Target.from_triple("aarch64-unknown-linux-gnu")
+    except RuntimeError:
+        pytest.skip("this llvmlite knows no 64-bit Arm")
+    numbers = ", ".join(f"i64 {number**3}" for number in range(64))
+    assembly = f"""
+        target triple = "aarch64-unknown-linux-gnu"
+        @table = internal constant [64 x i64] [{numbers}]
+        define i64 @other(i64 %x) {{
+          ret i64 %x
+        }}
+        define i64 @inside(i64 %x) {{
+          %place = getelementptr [64 x i64], [64 x i64]* @table, i64 0, i64 %x
+          %y = load i64, i64* %place
+          ret i64 %y
+        }}"""
+    machine = target.create_target_machine(reloc="pic", codemodel="small")
+    image = native._link(machine.emit_object(binding.parse_assembly(assembly)), {"inside": "inside", "other": "other"})
+    places, code = struct.unpack_from("<2I", image), image[8:]
+    assert places[1] == 0 < places[0]
+    table = code.index(struct.pack("<3q", 0, 1, 8))
+    words = [word for (word,) in struct.iter_unpack("<I", code[places[0] : places[0] + 16])]
+    pages = [(word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3 for word in words if word & 0x9F000000 == 0x90000000]
+    added = [word >> 10 & 0xFFF for word in words if word & 0xFFC00000 == 0x91000000]
+    assert (pages, added) == ([0], [table])
 
 
 def test_image_runs_wherever_it_lies(image, monkeypatch):

@@ -63,9 +63,9 @@ def count_totals(ledger: Ledger, engine: str) -> Totals:
 
 
 def final_pairs(ledger: Ledger, most_serials: int) -> list[Pair]:
-    """Return the final pairs of states, most frequent first, each with up to ``most_serials`` serials."""
+    """Return the final pairs of states, most frequent first, then by state, with up to ``most_serials`` serials."""
     count = _pairs_of_rows if isinstance(ledger.flows, list) else _pairs_of_arrays
-    return sorted(count(ledger, most_serials), key=lambda pair: -pair.connections)
+    return sorted(count(ledger, most_serials), key=lambda pair: (-pair.connections, pair.client, pair.server))
 
 
 def _count_segments(ledger: Ledger) -> int:
