@@ -5,10 +5,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# Tests assert no times; CI draws the same examples each time, people draw new ones.
-settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
+# Tests assert no times, and draw the same examples each time; TCPSCOPE_EXPLORE=1 draws new ones.
+settings.register_profile(
+    "project",
+    deadline=None,
+    derandomize=not os.environ.get("TCPSCOPE_EXPLORE"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("project")
 
 # Why: a shell ignores SIGINT for what it runs in the background, and the commands that tests interrupt inherit that.

@@ -30,7 +30,7 @@ from tcpscope.wire.parse import parse_ip, parse_tcp
 
 KERNEL, OURS = "10.9.0.1", "10.9.0.2"
 TUNSETIFF, IFF_TUN_NO_PI = 0x400454CA, 0x1001
-PATIENCE_S = 25
+PATIENCE_S = 100
 
 
 def open_tun() -> int:
@@ -118,7 +118,7 @@ def main(profile: str, loss: float, size: int) -> None:
     client = Client(device, profile, loss, text)
     started = time.monotonic()
     client.run()
-    server.join(5)
+    server.join(PATIENCE_S)
     counters = client.end.tcb.counters
     print(
         json.dumps(

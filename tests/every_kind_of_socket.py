@@ -54,7 +54,7 @@ def every_kind_of_socket():
 def run_inside(pid, *command):
     """Run a command in the holder's namespace; gives the completed process."""
     return subprocess.run(
-        ["nsenter", f"--net=/proc/{pid}/ns/net", *command], capture_output=True, text=True, timeout=60
+        ["nsenter", f"--net=/proc/{pid}/ns/net", *command], capture_output=True, text=True, timeout=300
     )
 
 

@@ -17,7 +17,7 @@ def peer(name):
 
 def run_peer(name, *arguments, **options):
     """What a peer prints."""
-    done = subprocess.run([peer(name), *map(str, arguments)], capture_output=True, timeout=60, check=False, **options)
+    done = subprocess.run([peer(name), *map(str, arguments)], capture_output=True, timeout=300, check=False, **options)
     return done.stdout.decode(errors="replace")
 
 

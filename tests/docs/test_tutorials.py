@@ -54,7 +54,7 @@ class Host:
         inside = f"ip link set lo up && exec {shlex.quote(sys.executable)} server.py"
         self.server = subprocess.Popen(["unshare", "--net", "sh", "-c", inside], cwd=folder)
 
-    def run(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         inside = ["nsenter", f"--net=/proc/{self.server.pid}/ns/net", *words]
         return subprocess.run(inside, cwd=self.folder, capture_output=True, text=True, timeout=timeout, check=False)
 

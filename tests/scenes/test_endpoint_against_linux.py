@@ -28,7 +28,7 @@ def talk(profile: str, loss: float, size: int) -> dict[str, object]:
         str(loss),
         str(size),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

@@ -37,7 +37,7 @@ def kill(space, *arguments, through=()):
     with space.entered():
         return subprocess.run(
             [*through, sys.executable, "-m", "tcpscope", "kill", *arguments],
-            capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=60,
+            capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=300,
         )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_own_ssh_session_is_spared(netns):
     with netns.entered():
         result = subprocess.run(
             [sys.executable, "-m", "tcpscope", "kill", "--json", "--yes", f"sport = :{port}"],
-            capture_output=True, text=True, env=environment, timeout=60,
+            capture_output=True, text=True, env=environment, timeout=300,
         )  # fmt: skip
     assert json.loads(result.stdout)["closed"] == []
     assert "ssh session" in json.loads(result.stdout)["spared"][0] + json.loads(result.stdout)["spared"][-1]

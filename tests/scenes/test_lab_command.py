@@ -19,7 +19,7 @@ TCPSCOPE = [sys.executable, str(ROOT / "tcpscope")]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    settings = {"timeout": 60, **options}
+    settings = {"timeout": 300, **options}
     return subprocess.run([*TCPSCOPE, *arguments], capture_output=True, text=True, check=False, **settings)
 
 
@@ -69,7 +69,7 @@ def test_pause_waits_after_every_step():
         lines = [lab.stdout.readline() for _ in range(5)]
         assert lines[0].startswith("listen: ")
         assert lab.poll() is None
-        rest, _ = lab.communicate("\n" * 20, timeout=30)
+        rest, _ = lab.communicate("\n" * 20, timeout=300)
         assert lab.returncode == 0
         assert "ok: listen" in rest
     finally:
@@ -82,7 +82,7 @@ def test_pause_waits_after_every_step():
 def test_coverage_as_json_accounts_for_every_row():
     from tcpscope.machine.lifecycle import ROWS
 
-    document = json.loads(run("lab", "coverage", "--json", timeout=110).stdout)
+    document = json.loads(run("lab", "coverage", "--json", timeout=300).stdout)
     assert document["schema"] == "tcpscope.lab-coverage/1"
     rows = {row["row"]: row for row in document["rows"]}
     assert rows.keys() == {row.id for row in ROWS}
@@ -122,7 +122,7 @@ def test_killed_scene_leaves_nothing_behind(signum):
         children = _children(lab.pid)
         assert len(namespaces) >= 2 and len(children) >= 2, lines
         lab.send_signal(signum)
-        assert lab.wait(timeout=60) == (130 if signum is signal.SIGINT else -signum)
+        assert lab.wait(timeout=300) == (130 if signum is signal.SIGINT else -signum)
     finally:
         lab.kill()
         lab.communicate()

@@ -264,7 +264,7 @@ def test_process_with_a_hostile_name_is_harmless(holder):
 
 def test_other_namespace_by_name_of_a_process(holder):
     run = subprocess.run(
-        [*TCPSCOPE, "list", "-tan", "--json", "--netns", f"pid:{holder}"], capture_output=True, text=True, timeout=60
+        [*TCPSCOPE, "list", "-tan", "--json", "--netns", f"pid:{holder}"], capture_output=True, text=True, timeout=300
     )
     inside = {(s["local"]["port"], s["state"]) for s in our_sockets(holder, "-tan")}
     assert {(s["local"]["port"], s["state"]) for s in json.loads(run.stdout)["sockets"]} == inside

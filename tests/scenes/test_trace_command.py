@@ -1,17 +1,21 @@
 """``tcpscope trace`` from outside: lines, JSON, filter, counts, ladder, its ends."""
 
+import ctypes
 import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.patience import wait_until, wait_until_settled
 
+from tcpscope.kernel.bpf import syscall
 from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.kernel.rtnetlink import RouteSocket
 
@@ -40,8 +44,8 @@ class Trace:
             )  # fmt: skip
         self.first = self.process.stdout.readline()
 
-    def end(self, timeout_s=20):
-        out, err = self.process.communicate(timeout=timeout_s)
+    def end(self):
+        out, err = self.process.communicate(timeout=300)
         return self.process.returncode, out, err
 
 
@@ -55,7 +59,7 @@ def connect(space, number=1):
             server.recv(1)
             server.close()
         listener.close()
-    return listener
+        wait_until_settled()
 
 
 def test_json_lines_begin_with_the_tier_and_keep_the_contract(netns):
@@ -74,7 +78,7 @@ def test_json_lines_begin_with_the_tier_and_keep_the_contract(netns):
 
 
 def test_other_namespace_is_not_seen(netns):
-    trace = Trace(netns, "--json", "--duration", "1.5")
+    trace = Trace(netns, "--json", "--duration", "3")
     other = NetworkNamespace.create()
     with other.entered(), RouteSocket() as route:
         route.set_up("lo")
@@ -93,14 +97,14 @@ def test_filter_takes_moves_into_and_out_of_a_state(netns):
     }
 
 
-def test_summary_counts_exactly_until_interrupted(netns):
+@pytest.mark.parametrize(("signum", "expected"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_summary_counts_exactly_until_interrupted(netns, signum, expected):
     trace = Trace(netns, "--summary")
     assert trace.first.startswith("# tier A: ")
     connect(netns, 100)
-    time.sleep(0.3)
-    trace.process.send_signal(signal.SIGINT)
+    trace.process.send_signal(signum)
     code, out, err = trace.end()
-    assert code == 0, err
+    assert code == expected, err
     counts = {tuple(line.split()[:2]): int(line.split()[2]) for line in out.splitlines()[1:]}
     assert counts.pop(("CLOSE", "LISTEN")) == counts.pop(("LISTEN", "CLOSE")) == 1
     assert len(counts) == 10
@@ -124,7 +128,7 @@ def test_closed_pipe_and_ctrl_c_end_quietly(netns):
     trace = Trace(netns, "--color", "never")
     trace.process.stdout.close()
     connect(netns, 20)
-    assert trace.process.wait(timeout=20) == 0
+    assert trace.process.wait(timeout=300) == 0
     assert "Traceback" not in trace.process.stderr.read()
     trace = Trace(netns, "--count", "1000")
     trace.process.send_signal(signal.SIGINT)
@@ -144,32 +148,41 @@ def test_bad_usage_is_said_with_code_2(netns, arguments, message):
     assert message in err
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signal_right_after_the_first_line_still_sums_up(netns, signum):
+    for arguments in ((), ("--json",), ("--ladder",), ("--summary", "--json")):
+        trace = Trace(netns, *arguments)
+        trace.process.send_signal(signum)
+        code, out, err = trace.end()
+        assert code == (0 if signum == signal.SIGINT else 128 + signum), (arguments, err)
+        assert "Traceback" not in err
+        if arguments in ((), ("--ladder",)):
+            assert "# 0 transitions" in err
+        if "--summary" in arguments:
+            assert json.loads(out.splitlines()[-1])["transitions"] == 0
+
+
 def test_programs_are_gone_when_the_process_is_killed(netns):
-    from tcpscope.kernel.bpf import syscall
-
-    def programs():
-        found, number = 0, 0
-        while True:  # BPF_PROG_GET_NEXT_ID
-            try:
-                import ctypes
-                import struct
-
-                buffer = ctypes.create_string_buffer(struct.pack("<III", number, 0, 0), 12)
-                libc = ctypes.CDLL(None, use_errno=True)
-                if libc.syscall(syscall._syscall_number(), 11, buffer, 12) < 0:
-                    return found
-                number = struct.unpack("<III", buffer.raw)[1]
-                found += 1
-            except OSError:
-                return found
-
-    before = programs()
     trace = Trace(netns, "--json")
-    during = programs()
+    numbers = program_numbers(trace.process.pid)
+    assert len(numbers) > 3
+    assert all(map(is_program, numbers))
     trace.process.kill()
     trace.process.wait()
     trace.process.stdout.close()
     trace.process.stderr.close()
-    time.sleep(0.3)
-    assert during > before
-    assert programs() < during
+    wait_until(lambda: not any(map(is_program, numbers)), "the end of the BPF programs")
+
+
+def program_numbers(pid):
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return {int(found) for text in texts for found in re.findall(r"^prog_id:\t(\d+)$", text, re.MULTILINE)}
+
+
+def is_program(number):
+    """BPF_PROG_GET_NEXT_ID: the first number after the one given."""
+    attributes = ctypes.create_string_buffer(struct.pack("<III", number - 1, 0, 0), 12)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(syscall._syscall_number(), 11, attributes, 12) < 0:
+        return False
+    return struct.unpack("<III", attributes.raw)[1] == number

@@ -16,7 +16,7 @@ import pytest
 from tcpscope.machine.linux import deviation
 from tcpscope.packets import analyse
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
 COUNT = 1100
 
 
@@ -27,7 +27,7 @@ def truth(tmp_path_factory):
             pytest.skip(f"{tool} is not installed")
     path = tmp_path_factory.mktemp("truth") / "truth.pcap"
     command = [sys.executable, str(_root() / "tests/scenes/tracker_truth.py"), str(path), str(COUNT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=_root(), env=_environment())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=_root(), env=_environment())
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     if told["tier"] == "C":

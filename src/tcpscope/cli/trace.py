@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from tcpscope.cli.ending import Ending
 from tcpscope.cli.flags import new_parser, number_between
 from tcpscope.cli.list import is_coloured, write
 from tcpscope.live.trace import Feed, open_trace
 from tcpscope.model.errors import UsageError
-from tcpscope.model.record import NamedTuple
 from tcpscope.model.socket import Age, Socket
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
@@ -32,14 +32,10 @@ EPILOG = """examples:
 marks: ~ a named way in which Linux differs from RFC 9293, ! neither RFC 9293 nor a known difference,
        ? not seen but inferred. The first line names the tier (A: BPF, B: perf, C: polling) and why not a better one.
 """
-_SLICE_S = 0.5
+_SLICE_S = 0.2  #: so long after a signal the run still waits
 
 
-class Counted(NamedTuple):
-    """What a run ended with."""
-
-    transitions: int
-    lost: int
+Matcher = Callable[[Transition], bool]
 
 
 def run(argv: list[str]) -> int:
@@ -51,12 +47,12 @@ def run(argv: list[str]) -> int:
     )  # Why: bursts of transitions are young and without cycles; looking through them is in vain
     from tcpscope.kernel.namespaces import inside
 
-    with inside(arguments.netns), _open(arguments) as feed:
+    with inside(arguments.netns), _open(arguments) as feed, Ending() as ending:
         if arguments.summary:
-            return _run_summary(feed, arguments, matches)
+            return _run_summary(feed, arguments, matches, ending)
         if arguments.ladder:
-            return _run_ladder(feed, arguments, matches)
-        return _run_lines(feed, arguments, matches)
+            return _run_ladder(feed, arguments, matches, ending)
+        return _run_lines(feed, arguments, matches, ending)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -101,7 +97,7 @@ def _open(arguments: argparse.Namespace) -> Feed:
 # which transitions
 
 
-def _matcher(words: list[str]) -> Callable[[Transition], bool] | None:
+def _matcher(words: list[str]) -> Matcher | None:
     """The one place where FILTER meets transitions: a socket as it was before, or as it is after, must match."""
     if not words:
         return None
@@ -129,12 +125,12 @@ def socket_of(move: Transition, state: State) -> Socket:
 
 
 def _iter_moves(
-    feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None
+    feed: Feed, arguments: argparse.Namespace, matches: Matcher | None, ending: Ending
 ) -> Iterator[list[Transition]]:
-    """Iterate batches until the count is reached or the time is over; an empty one now and then, to look around."""
+    """Iterate batches until count, time or a signal ends it; an empty one now and then, to look around."""
     left = arguments.count
     deadline = None if arguments.duration is None else time.monotonic() + arguments.duration
-    while left is None or left > 0:
+    while not ending.signal and (left is None or left > 0):
         wait_s = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
         if wait_s <= 0:
             break
@@ -145,7 +141,7 @@ def _iter_moves(
             moves = moves[:left]
             left -= len(moves)
         yield moves
-    if left is None or left > 0:
+    if not ending.signal and (left is None or left > 0):
         rest = feed.read_rest()
         yield [move for move in rest if matches is None or matches(move)][:left]
 
@@ -153,23 +149,19 @@ def _iter_moves(
 # lines
 
 
-def _run_lines(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None) -> int:
+def _run_lines(feed: Feed, arguments: argparse.Namespace, matches: Matcher | None, ending: Ending) -> int:
     spell = _spell_json() if arguments.json else _spell_text(arguments)
     _announce(feed, arguments)
     total = lost = 0
     started = time.monotonic()
-    interrupted = False
-    try:
-        for moves in _iter_moves(feed, arguments, matches):
-            if moves:
-                write("".join(spell(moves)))
-                total += len(moves)
-            lost = _tell_loss(feed, arguments, lost)
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        interrupted = True
+    for moves in _iter_moves(feed, arguments, matches, ending):
+        if moves:
+            write("".join(spell(moves)))
+            total += len(moves)
+        lost = _tell_loss(feed, arguments, lost)
+        sys.stdout.flush()
     lost = _tell_loss(feed, arguments, lost)
-    return _finish(feed, arguments, total, time.monotonic() - started, interrupted)
+    return _finish(feed, arguments, total, time.monotonic() - started, ending)
 
 
 def _spell_json() -> Callable[[list[Transition]], Iterable[str]]:
@@ -227,9 +219,9 @@ def _tell_loss(feed: Feed, arguments: argparse.Namespace, told: int) -> int:
     return lost
 
 
-def _finish(feed: Feed, arguments: argparse.Namespace, total: int, seconds: float, interrupted: bool) -> int:
+def _finish(feed: Feed, arguments: argparse.Namespace, total: int, seconds: float, ending: Ending) -> int:
     """Sum up; what still waits in the ring when the run ends is not hidden either."""
-    told_all = arguments.ladder or not (interrupted or arguments.duration is not None)
+    told_all = arguments.ladder or not (ending.signal or arguments.duration is not None)
     unread = 0 if told_all else feed.read_unread()
     if arguments.json:
         if unread:
@@ -239,38 +231,34 @@ def _finish(feed: Feed, arguments: argparse.Namespace, total: int, seconds: floa
         sys.stdout.flush()
         rest = f", {unread} not read in time" if unread else ""
         print(f"# {total} transitions in {seconds:.1f} s, {feed.read_lost()} records lost{rest}", file=sys.stderr)
-    # Why: Ctrl-C is how an endless trace is meant to end; one with an end was cut short
-    bounded = arguments.count is not None or arguments.duration is not None
-    return 130 if interrupted and bounded else 0
+    return ending.exit_code(_is_endless(arguments))
+
+
+def _is_endless(arguments: argparse.Namespace) -> bool:
+    return arguments.count is None and arguments.duration is None
 
 
 # counts
 
 
-def _run_summary(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None) -> int:
+def _run_summary(feed: Feed, arguments: argparse.Namespace, matches: Matcher | None, ending: Ending) -> int:
     _announce(feed, arguments)
     counts: dict[tuple[State, State], int] = {}
     started = time.monotonic()
-    interrupted = False
-    try:
-        if matches is None and arguments.count is None:
-            _count_all(feed, arguments)
-        else:
-            for moves in _iter_moves(feed, arguments, matches):
-                for move in moves:
-                    counts[move.before, move.after] = counts.get((move.before, move.after), 0) + 1
-    except KeyboardInterrupt:
-        interrupted = True
     if matches is None and arguments.count is None:
+        _count_all(feed, arguments, ending)
         counts = feed.read_counts()
+    else:
+        for moves in _iter_moves(feed, arguments, matches, ending):
+            for move in moves:
+                counts[move.before, move.after] = counts.get((move.before, move.after), 0) + 1
     _print_counts(counts, arguments, feed.read_lost(), time.monotonic() - started)
-    bounded = arguments.count is not None or arguments.duration is not None
-    return 130 if interrupted and bounded else 0
+    return ending.exit_code(_is_endless(arguments))
 
 
-def _count_all(feed: Feed, arguments: argparse.Namespace) -> None:
+def _count_all(feed: Feed, arguments: argparse.Namespace, ending: Ending) -> None:
     deadline = float("inf") if arguments.duration is None else time.monotonic() + arguments.duration
-    while (left := deadline - time.monotonic()) > 0:
+    while not ending.signal and (left := deadline - time.monotonic()) > 0:
         feed.count_transitions(min(_SLICE_S, left))
 
 
@@ -295,7 +283,7 @@ def _print_counts(
 # ladder
 
 
-def _run_ladder(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Transition], bool] | None) -> int:
+def _run_ladder(feed: Feed, arguments: argparse.Namespace, matches: Matcher | None, ending: Ending) -> int:
     from tcpscope.views.ladder import draw_head, draw_rungs
     from tcpscope.views.transition_ladder import Ladder
 
@@ -303,30 +291,26 @@ def _run_ladder(feed: Feed, arguments: argparse.Namespace, matches: Callable[[Tr
     ladder: Ladder | None = None
     total = 0
     started = time.monotonic()
-    interrupted = False
     count, arguments.count = arguments.count, None  # here it counts rungs
-    try:
-        for moves in _iter_moves(feed, arguments, None):
-            for move in moves:
-                if ladder is None and _begins_ladder(move, matches):
-                    ladder = Ladder(move, arguments.names)
-                    if not arguments.json:
-                        write("\n".join(draw_head(str(ladder.left), str(ladder.right))) + "\n")
-                if ladder is not None and ladder.takes(move.flow):
-                    total += 1
-                    rung = ladder.rung(move)
-                    write("".join(_spell_json()([move])) if arguments.json else "\n".join(draw_rungs([rung])) + "\n")
-            sys.stdout.flush()
-            if ladder is not None and (ladder.is_over or (count is not None and total >= count)):
-                break
-    except KeyboardInterrupt:
-        interrupted = True
+    for moves in _iter_moves(feed, arguments, None, ending):
+        for move in moves:
+            if ladder is None and _begins_ladder(move, matches):
+                ladder = Ladder(move, arguments.names)
+                if not arguments.json:
+                    write("\n".join(draw_head(str(ladder.left), str(ladder.right))) + "\n")
+            if ladder is not None and ladder.takes(move.flow):
+                total += 1
+                rung = ladder.rung(move)
+                write("".join(_spell_json()([move])) if arguments.json else "\n".join(draw_rungs([rung])) + "\n")
+        sys.stdout.flush()
+        if ladder is not None and (ladder.is_over or (count is not None and total >= count)):
+            break
     if ladder is None:
         print("# no connection began", file=sys.stderr)
-    return _finish(feed, arguments, total, time.monotonic() - started, interrupted)
+    return _finish(feed, arguments, total, time.monotonic() - started, ending)
 
 
-def _begins_ladder(move: Transition, matches: Callable[[Transition], bool] | None) -> bool:
+def _begins_ladder(move: Transition, matches: Matcher | None) -> bool:
     """A new connection: its opener's SYN, or the SYN that came from elsewhere."""
     opens = move.after is State.SYN_SENT or (move.before is State.LISTEN and move.after is State.SYN_RECEIVED)
     if not (opens and move.flow.local.port and move.flow.remote.port):
