@@ -5,6 +5,7 @@ from tests.made_captures import pcap, random_capture
 from tests.packet_engines import everything
 
 from tcpscope.capture import open_capture
+from tcpscope.packets.analysis import summarize
 from tcpscope.packets.merge import merge, read_part, read_parts_in_order
 
 
@@ -32,6 +33,12 @@ def _check_every_cut(packets, folder, engine="python"):
         second = read_part(_write(folder / "b.pcap", packets[cut:]), engine)
         assert everything(merge([first, second]).ledger) == whole, cut
     return len(packets) + 1
+
+
+def shown(part):
+    """What people see: connections, findings and totals, in their order."""
+    analysis = summarize(part.ledger, (), "")
+    return list(analysis.connections), analysis.findings, analysis.totals, list(analysis.totals.state_pairs)
 
 
 @pytest.mark.slow
@@ -62,6 +69,7 @@ def test_merge_is_associative_and_equals_reading_in_order(tmp_path):
         assert everything(left.ledger) == everything(right.ledger) == everything(flat.ledger)
         assert everything(flat.ledger) == everything(in_order.ledger)
         assert left.sources == right.sources == flat.sources == in_order.sources
+        assert shown(left) == shown(right) == shown(flat) == shown(in_order)
 
 
 @pytest.mark.slow

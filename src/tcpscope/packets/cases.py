@@ -68,7 +68,7 @@ class Cases:
 
     def of(self, kind: str) -> list[Group]:
         """Return the groups of a kind, largest first."""
-        return sorted((g for g in self.groups.values() if g.kind == kind), key=lambda g: -g.total)
+        return sorted((g for g in self.groups.values() if g.kind == kind), key=lambda g: (-g.total, g.server))
 
 
 class Side(NamedTuple):
@@ -173,7 +173,7 @@ def collect(ledger: Ledger, places: Sequence[int]) -> Cases:
 def _collect_rows(ledger: Ledger, places: Sequence[int], cases: Cases) -> None:
     """Judge one connection after the other."""
     clients: dict[tuple[str, bytes], set[bytes]] = {}
-    for serial in range(len(ledger)):
+    for serial in sorted(range(len(ledger)), key=places.__getitem__):
         f, q, key = ledger.flows[serial], ledger.quads[serial], ledger.keys[serial]
         extra = ledger.extras[f[layout.EXTRA]]
         client, _ = client_end(f, key)
@@ -230,13 +230,12 @@ def _collect_arrays(ledger: Ledger, places: Sequence[int], cases: Cases) -> None
             continue
         clients = numpy.bincount(numpy.unique(at << 32 | client_of[serials]) >> 32, minlength=servers.count)
         by_server, stops = numpy.argsort(at, kind="stable"), numpy.cumsum(totals)
-        _, seen_first = numpy.unique(at, return_index=True)
-        for place in at[numpy.sort(seen_first)].tolist():  # Why: in the order in which rows of lists would come
+        for place in totals.nonzero()[0].tolist():
             group = cases.group(kind, servers.pack(place))
             group.add(int(totals[place]), {name: int(column[place]) for name, column in added.items()})
             group.clients = int(clients[place])
-            members = by_server[stops[place] - totals[place] : stops[place]][:MOST_EXAMPLES]
-            group.examples += [int(places[serial]) for serial in serials[members].tolist()]
+            members = by_server[stops[place] - totals[place] : stops[place]]
+            group.examples += numpy.sort(numpy.asarray(places)[serials[members]])[:MOST_EXAMPLES].tolist()
 
 
 def _find_in_blocks(ledger: Ledger) -> dict[str, tuple[Any, dict[str, Any]]]:

@@ -18,10 +18,10 @@ from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.packets import layout
 from tcpscope.packets.headers import FRAGMENT
 from tcpscope.packets.interpreted import InterpretedEngine
-from tcpscope.packets.ledger import Ledger
+from tcpscope.packets.ledger import Ledger, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tcpscope.packets.compiled import CompiledEngine
 
@@ -112,12 +112,14 @@ def merge(parts: Sequence[Part]) -> Part:
     joined = Ledger()
     before = 0
     for part in parts:
-        copy_chosen(joined, part.ledger, before, _is_apart(part.ledger, spanning))
+        own = part.ledger
+        copy_chosen(joined, own, before, [serial for serial in range(len(own)) if own.key_of(serial) not in spanning])
         before += part.packets
     sources = tuple(source for part in parts for source in part.sources)
     _count(joined, parts)
     if spanning or any(FRAGMENT in part.ledger.skipped for part in parts):
         _follow_again(joined, sources, spanning)
+        joined = _in_order(joined)
     return Part(sources, joined, tuple(damage for part in parts for damage in part.damage), parts[0].engine)
 
 
@@ -132,31 +134,22 @@ def _spanning_keys(ledgers: list[Ledger]) -> set[bytes]:
     return spanning
 
 
-def copy_chosen(joined: Ledger, ledger: Ledger, packets_before: int, is_chosen: Callable[[int], bool]) -> None:
+def copy_chosen(joined: Ledger, ledger: Ledger, packets_before: int, serials: Iterable[int]) -> None:
     """Append connections of ``ledger``, numbers of packets moved; nothing can be added to them afterwards."""
     new_serial: dict[int, int] = {}
-    for serial in range(len(ledger)):
-        if is_chosen(serial):
-            new_serial[serial] = len(joined)
-            f, q, extra, key = ledger.flow(serial)
-            f[layout.FIRST_PACKET] += packets_before
-            if extra[layout.PENDING_SYN_PACKET]:
-                extra[layout.PENDING_SYN_PACKET] += packets_before
-            _append(joined, key, f, q, extra)
+    for serial in serials:
+        new_serial[serial] = len(joined)
+        f, q, extra, key = ledger.flow(serial)
+        f[layout.FIRST_PACKET] += packets_before
+        if extra[layout.PENDING_SYN_PACKET]:
+            extra[layout.PENDING_SYN_PACKET] += packets_before
+        _append(joined, key, f, q, extra)
     log = ledger.log
     for at in range(layout.LOG_WORDS, len(log), layout.LOG_WORDS):
         what, packet, *times = (int(word) for word in log[at : at + layout.LOG_WORDS])
         moved = new_serial.get(what >> 20)
         if moved is not None:
             joined.log.extend((moved << 20 | what & 0xFFFFF, packet + packets_before, *times))
-
-
-def _is_apart(ledger: Ledger, spanning: set[bytes]) -> Callable[[int], bool]:
-    return lambda serial: ledger.key_of(serial) not in spanning
-
-
-def _is_any(serial: int) -> bool:
-    return True
 
 
 def _append(joined: Ledger, key: bytes, f: list[int], q: list[int], extra: list[int]) -> None:
@@ -179,7 +172,7 @@ def _follow_again(joined: Ledger, sources: tuple[Source, ...], spanning: set[byt
         feed(tracker, source.path, before)
         before += source.packets
     again = tracker.finish()
-    copy_chosen(joined, again, 0, _is_any)
+    copy_chosen(joined, again, 0, range(len(again)))
     if FRAGMENT in again.skipped:
         joined.skipped[FRAGMENT] = again.skipped[FRAGMENT]
 
@@ -200,10 +193,21 @@ def _count(joined: Ledger, parts: Sequence[Part]) -> None:
                 joined.skip(what, count)
 
 
+def _in_order(ledger: Ledger) -> Ledger:
+    """Put connections in the order in which one reading would have found them: what is listed by it stays the same."""
+    order, _ = in_order(ledger)
+    copy = Ledger()
+    copy_chosen(copy, ledger, 0, order)
+    copy.packets, copy.skipped = ledger.packets, ledger.skipped
+    copy.first_ns, copy.last_ns = ledger.first_ns, ledger.last_ns
+    copy.mentioned, copy.fragmented = ledger.mentioned, ledger.fragmented
+    return copy
+
+
 def plain(ledger: Ledger) -> Ledger:
     """Return a ledger in lists, with nothing pending: what :func:`merge` gives, for one part."""
     copy = Ledger()
-    copy_chosen(copy, ledger, 0, _is_any)
+    copy_chosen(copy, ledger, 0, range(len(ledger)))
     copy.packets, copy.first_ns, copy.last_ns = ledger.packets, ledger.first_ns, ledger.last_ns
     copy.skipped = dict(ledger.skipped)
     copy.folded, copy.folded_segments = dict(ledger.folded), ledger.folded_segments

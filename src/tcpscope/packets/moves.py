@@ -12,10 +12,12 @@ from tcpscope.packets.layout import (
     BITS,
     EVENTS,
     FIN_SEQ,
+    HALF_WORDS,
     HALFWAY,
     HAS_FIN,
     HAS_ISN,
     HAS_NXT,
+    HIGH_FIRST,
     ISN,
     LAST_NS,
     LOG_EARLIEST,
@@ -40,6 +42,7 @@ from tcpscope.packets.layout import (
     SEG_NS,
     SEG_NUMBER,
     SEG_SERIAL,
+    SHARED,
     STATE,
     STATES,
     SYN_ROW,
@@ -98,7 +101,9 @@ def move(f: Ints, log: Ints, g: Ints, h: int, event: int, basis: int, earliest: 
 
 
 def open_actively(f: Ints, log: Ints, g: Ints, h: int, basis: int, isn: int, text: int) -> None:
-    """The half sends, or must have sent, a SYN."""
+    """The half sends, or must have sent, a SYN. Who was first is remembered: with both it is the client."""
+    if f[HALF_WORDS - h + BITS] >> OPENED_SHIFT & 3 != ACTIVELY:
+        f[SHARED] = f[SHARED] & ~HIGH_FIRST | (HIGH_FIRST if h else 0)
     f[h + BITS] = f[h + BITS] & ~(3 << OPENED_SHIFT) | ACTIVELY << OPENED_SHIFT | HAS_ISN | HAS_NXT
     f[h + ISN] = isn & M
     f[h + NXT] = (isn + 1 + text) & M

@@ -22,8 +22,7 @@ def narrow(ledger: Ledger, matches: Callable[[Socket], bool]) -> tuple[Ledger, l
     """
     chosen = [serial for serial in range(len(ledger)) if any(map(matches, _ends(ledger, serial)))]
     narrowed = Ledger()
-    wanted = frozenset(chosen)
-    copy_chosen(narrowed, ledger, 0, wanted.__contains__)
+    copy_chosen(narrowed, ledger, 0, chosen)
     narrowed.packets, narrowed.skipped = ledger.packets, ledger.skipped
     narrowed.first_ns, narrowed.last_ns = ledger.first_ns, ledger.last_ns
     return narrowed, chosen

@@ -70,7 +70,7 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
     """Return connection ``serial`` (counted from 0) of the ledger as a word."""
     f, q, extra, key = ledger.flow(serial)
     rows = ledger.rows_of(serial)
-    client, is_certain = client_end(f, key, rows)
+    client, is_certain = client_end(f, key)
     half_bytes = (len(key) - 4) // 2
     ends = (
         Endpoint(spell_address(key[:half_bytes]), int.from_bytes(key[-4:-2])),

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tcpscope.model.event import Event
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.packets import layout
-from tcpscope.packets.rows import TransitionRow
 
 if TYPE_CHECKING:
     from typing import Any
 
 
-def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow] = ()) -> tuple[int, bool]:
-    """Return which end is the client, and whether a handshake says so."""
+def client_end(f: Sequence[int], key: bytes) -> tuple[int, bool]:
+    """Return which end is the client, and whether a handshake says so. Of two that opened it is the first."""
     opened = [f[end * layout.HALF_WORDS + layout.BITS] >> layout.OPENED_SHIFT & 3 for end in (0, 1)]
+    if f[layout.SHARED] & layout.SELF:
+        return 0, opened[0] != layout.UNKNOWN
     if opened[0] == layout.ACTIVELY and opened[1] == layout.ACTIVELY:
-        first = next((row.end for row in rows if row.event == Event.OPEN_ACTIVE), 0)
-        return first, True
+        return (1 if f[layout.SHARED] & layout.HIGH_FIRST else 0), True
     for end in (0, 1):
         if opened[end] == layout.ACTIVELY or opened[1 - end] in (layout.PASSIVELY, layout.REOPENED):
             return end, True
@@ -28,12 +27,15 @@ def client_end(f: Sequence[int], key: bytes, rows: Sequence[TransitionRow] = ())
 
 def clients_are_high(flows: Any, keys: Any) -> Any:  # noqa: ANN401 - arrays
     """Say for each row whether the higher end is the client: :func:`client_end` over columns."""
-    high = layout.HALF_WORDS
+    high, shared = layout.HALF_WORDS, flows[:, layout.SHARED]
     opened_low = flows[:, layout.BITS] >> layout.OPENED_SHIFT & 3
     opened_high = flows[:, high + layout.BITS] >> layout.OPENED_SHIFT & 3
     says_low = (opened_low == layout.ACTIVELY) | (opened_high == layout.PASSIVELY) | (opened_high == layout.REOPENED)
     says_high = (opened_high == layout.ACTIVELY) | (opened_low == layout.PASSIVELY) | (opened_low == layout.REOPENED)
-    return ~says_low & (says_high | ((keys[:, 8] >> 16) < (keys[:, 8] & 0xFFFF)))
+    are_both = (opened_low == layout.ACTIVELY) & (opened_high == layout.ACTIVELY)
+    is_high_first = are_both & ((shared & layout.HIGH_FIRST) != 0)
+    by_port = (keys[:, 8] >> 16) < (keys[:, 8] & 0xFFFF)
+    return ((shared & layout.SELF) == 0) & (is_high_first | (~says_low & (says_high | by_port)))
 
 
 class NumberedEnds:

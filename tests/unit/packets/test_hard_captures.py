@@ -2,10 +2,26 @@
 
 import importlib.util
 import struct
+from collections import Counter
 
 import pytest
 from tests.frames import WRAPPINGS
-from tests.made_captures import ACK, FIN, PSH, RST, SYN, T0, A, B, Talk, fragment_frame, frame, icmp_frame, pcap
+from tests.made_captures import (
+    ACK,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    T0,
+    A,
+    B,
+    Talk,
+    fragment_frame,
+    frame,
+    icmp_frame,
+    pcap,
+    random_capture,
+)
 from tests.packet_engines import everything, rows_of_interpreted, rows_of_pure, run_compiled, run_interpreted
 
 from tcpscope.model.state import State
@@ -218,3 +234,16 @@ def test_end_inside_a_packet_keeps_what_was_before(tmp_path):
         path.write_bytes(raw[:-cut])
         analysis = analyse([path])
         assert len(analysis.damage) == 1 and analysis.connections[0].packets == 9
+
+
+@pytest.mark.parametrize(
+    "engine", ["python", pytest.param("compiled", marks=pytest.mark.skipif(not HAS_NUMBA, reason="no numba"))]
+)
+def test_counts_of_final_pairs_are_those_of_the_connections(tmp_path, engine):
+    path = tmp_path / "made.pcap"
+    path.write_bytes(pcap([item for seed in range(60) for item in random_capture(seed, flows=8)]))
+    analysis = analyse([path], engine=engine)
+    counted = Counter((one.client_state, one.server_state) for one in analysis.connections)
+    assert analysis.totals.state_pairs == counted
+    assert [one.number for one in analysis.connections] == list(range(1, len(analysis.connections) + 1))
+    assert any(one.opened_by == "both" for one in analysis.connections)
