@@ -201,6 +201,7 @@ def _in_order(ledger: Ledger) -> Ledger:
     copy.packets, copy.skipped = ledger.packets, ledger.skipped
     copy.first_ns, copy.last_ns = ledger.first_ns, ledger.last_ns
     copy.mentioned, copy.fragmented = ledger.mentioned, ledger.fragmented
+    copy.folded, copy.folded_segments = ledger.folded, ledger.folded_segments
     return copy
 
 
