@@ -61,13 +61,14 @@ def _prepare(argv: list[str]) -> int:
 
 def read_file(path: str) -> Snapshot | Analysis:
     """Read one file: the connections of a capture, or the last look of a dump. ``tcpscope.read`` is this."""
-    if is_capture(path):
-        from tcpscope.packets.analysis import analyse
+    with _Spooled([path]) as (name,):
+        if is_capture(name):
+            from tcpscope.packets.analysis import analyse
 
-        return analyse([path])
-    from tcpscope.dumps.read import read_dump
+            return analyse([name])
+        from tcpscope.dumps.read import read_dump
 
-    return read_dump(path)
+        return read_dump(name)
 
 
 def _read_selection(options: Namespace) -> Selection | None:
@@ -132,20 +133,33 @@ def refused_object(file: str, why: str, _code: int) -> dict[str, object]:
 
 
 class _Spooled:
-    """The words of the command line with each pipe (``<(zcat big.pcap.gz)``) copied to a file, as it is read twice."""
+    """The words of the command line, each of which can be read twice, and is a capture or a dump.
+
+    A pipe (``<(zcat big.pcap.gz)``) is copied to a file; what tcpdump printed is written down as the capture it was.
+    """
 
     def __init__(self, words: list[str]) -> None:
         self._words = words
         self._copies: list[str] = []
 
     def __enter__(self) -> list[str]:
-        return [self._copy(word) if _is_pipe(word) else word for word in self._words]
+        return [self._spool(word) for word in self._words]
 
     def __exit__(self, *_: object) -> None:
         import os
 
         for name in self._copies:
             os.unlink(name)
+
+    def _spool(self, word: str) -> str:
+        from tcpscope.cli.read_printed import looks_printed, write_printed
+
+        name = self._copy(word) if _is_pipe(word) else word
+        if not looks_printed(name):
+            return name
+        copy = write_printed(name, word)
+        self._copies.append(copy)
+        return copy
 
     def _copy(self, word: str) -> str:
         import shutil
