@@ -18,11 +18,21 @@ Rules of this file:
 from __future__ import annotations
 
 from tcpscope.machine.classify import classify
-from tcpscope.machine.lifecycle import find_row
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.model.event import Event, Guard
 from tcpscope.model.segment import ACK, FIN, RST, SYN
 from tcpscope.model.state import State
+from tcpscope.packets.pure_ends import (
+    CLOSED,
+    LISTEN,
+    OF_FIN,
+    OF_HANDSHAKE,
+    SYN_RECEIVED,
+    SYN_SENT,
+    UNSYNCHRONIZED,
+    Ends,
+    Half,
+)
 from tcpscope.packets.rows import (
     ASSUMED,
     ICMP_HARD,
@@ -36,100 +46,17 @@ from tcpscope.packets.rows import (
     TransitionRow,
 )
 
-CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
 ESTABLISHED, TIME_WAIT = State.ESTABLISHED, State.TIME_WAIT
-#: A window nobody told us: as large as RFC 7323 allows.
-ANY_WINDOW = 1 << 30
-_UNSYNCHRONIZED = (CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED)
-_OF_HANDSHAKE = (Event.SYN_ACK, Event.ACK_OF_SYN)
-_OF_FIN = (Event.FIN, Event.FIN_ACK_OF_FIN)
 
 
-class Half:
-    """One end: its state and bounds for its numbers; -1 is unknown."""
-
-    __slots__ = (
-        "acked", "edge", "fin", "isn", "last_ns", "nxt", "ooo", "opened", "pending", "rcv", "sent_syn", "state",
-        "syn_row", "wscale",
-    )  # fmt: skip
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.opened: Guard | None = None
-        self.isn = -1
-        self.nxt = -1  #: SND.NXT: one past the highest number this end was seen to send
-        self.rcv = -1  #: RCV.NXT: everything before it was seen, or acknowledged by this end
-        self.acked = -1  #: the highest number this end has acknowledged (the peer's SND.UNA)
-        self.edge = -1  #: right edge of the window this end has offered
-        self.wscale = -1
-        self.fin = -1  #: sequence number of this end's FIN
-        self.ooo = (0, 0)  #: numbers seen beyond a hole
-        self.sent_syn = False
-        self.syn_row = -1
-        self.pending: list[int] = []  #: assumed rows that the next outputs prove or contradict
-        self.last_ns = NEVER
-
-    @property
-    def guards(self) -> tuple[Guard, ...]:
-        """What the table may ask about this end. No packet shows what a program has queued or left unread."""
-        always = (Guard.REMOTE_GIVEN, Guard.NOTHING_QUEUED)
-        return always if self.opened is None else (self.opened, *always)
-
-
-class Connection:
-    """Both ends of one incarnation of a flow, and the rows found so far."""
+class Connection(Ends):
+    """One incarnation of a flow: what each of its segments says."""
 
     def __init__(self, serial: int, self_connected: bool = False) -> None:
-        self.serial = serial
-        low = Half(CLOSED)
-        self.halves = (low, low) if self_connected else (low, Half(CLOSED))
+        super().__init__(serial, self_connected)
         self.is_fresh = True
         self.is_fast_open = False
         self.pending_syn: Sight | None = None
-        self.rows: list[list[int]] = []
-
-    @property
-    def last_ns(self) -> int:
-        """Time of the last segment."""
-        return max(self.halves[0].last_ns, self.halves[1].last_ns)
-
-    # bookkeeping
-
-    def move(self, half: Half, event: Event, basis: int, sight: Sight, earliest: int, latest: int) -> bool:
-        """Apply the table's row for ``event`` at ``half``; note it when the state changes."""
-        row = find_row(half.state, event, half.guards)
-        if row is None or not row.changes_state:
-            return False
-        if basis == ASSUMED:
-            half.pending = [*half.pending[-1:], len(self.rows)]
-        end = 0 if half is self.halves[0] else 1
-        self.rows.append(
-            [self.serial, sight.number, end, row.before, event, row.after, basis, sight.t_ns, earliest, latest]
-        )
-        half.state = row.after
-        return True
-
-    def last_assumption(self, half: Half) -> tuple[int, int]:
-        """Return (event, state before) of the last assumed row that nothing has proved yet, or (-1, -1)."""
-        if not half.pending:
-            return -1, -1
-        row = self.rows[half.pending[-1]]
-        return row[4], row[3]
-
-    def take_back(self, half: Half) -> None:
-        """Undo the last assumption: the end never received what moved it."""
-        row = self.rows[half.pending.pop()]
-        row[6] = RETRACTED
-        half.state = State(row[3])
-
-    def prove(self, half: Half, count: int, t_ns: int) -> None:
-        """The ``count`` oldest assumptions about ``half`` hold: it has answered accordingly."""
-        for index in half.pending[:count]:
-            self.rows[index][6] = INFERRED
-            self.rows[index][9] = t_ns
-        half.pending = half.pending[count:]
-
-    # what is seen
 
     def opens_another(self, sight: Sight, end: int) -> bool:
         """Whether this segment belongs to the next incarnation of the addresses and ports."""
@@ -146,7 +73,7 @@ class Connection:
             return False
         if sender.state == LISTEN and sender.isn < 0 and receiver.state == SYN_SENT:
             return False
-        return receiver.state in (*_UNSYNCHRONIZED, TIME_WAIT)
+        return receiver.state in (*UNSYNCHRONIZED, TIME_WAIT)
 
     def is_answered_by(self, sight: Sight) -> bool:
         """Whether a SYN|ACK answers the SYN that was seen on the live connection."""
@@ -157,7 +84,7 @@ class Connection:
 
     def is_over(self) -> bool:
         """Whether nothing more is to come but stragglers: both ends finished, or never synchronized."""
-        return all(half.state in (*_UNSYNCHRONIZED, TIME_WAIT) for half in self.halves)
+        return all(half.state in (*UNSYNCHRONIZED, TIME_WAIT) for half in self.halves)
 
     def see(self, sight: Sight, end: int) -> None:
         """Take in one segment sent by ``end``."""
@@ -176,21 +103,9 @@ class Connection:
             self._see_segment(sender, receiver, sight)
         if sight.flags & SYN and sight.wscale >= 0:
             sender.wscale = min(sight.wscale, 14)
-        self._note_window(sender, receiver, sight)
+        self.note_window(sender, receiver, sight)
         self.is_fresh = False
         sender.last_ns = sight.t_ns
-
-    def _note_window(self, sender: Half, receiver: Half, sight: Sight) -> None:
-        if not sight.flags & ACK or sight.flags & RST:
-            return
-        is_scaled = sender.wscale >= 0 and receiver.wscale >= 0 and not sight.flags & SYN
-        # Why: without both SYNs the scale is unknown, and so is the window.
-        if not (sender.sent_syn and receiver.sent_syn):
-            sender.edge = -1
-            return
-        edge = (sight.ack + (sight.wnd << (sender.wscale if is_scaled else 0))) & MASK
-        if sender.edge < 0 or (edge - sender.edge) & MASK < HALF:
-            sender.edge = edge
 
     def _see_syn(self, sender: Half, receiver: Half, sight: Sight) -> None:
         if sight.seq == sender.isn:
@@ -232,7 +147,7 @@ class Connection:
         if not self._answers_syn(sender, receiver, sight):
             return
         sender.sent_syn = True
-        self._send_numbers(sender, receiver, sight)
+        self.send_numbers(sender, receiver, sight)
         if receiver.state == SYN_SENT or (receiver.state == SYN_RECEIVED and receiver.opened == Guard.OPENED_ACTIVELY):
             receiver.rcv = (sight.seq + 1) & MASK
             self._receive(sender, receiver, sight, receiver.isn)
@@ -253,7 +168,7 @@ class Connection:
             self.take_back(sender)  # simultaneous open: it had the SYN before our SYN|ACK
             self.move(sender, Event.SYN, SEEN, sight, receiver.last_ns, sight.t_ns)
             self.move(sender, Event.SYN_ACK, ASSUMED, sight, sight.t_ns, NEVER)
-        elif sender.state == ESTABLISHED and event in _OF_HANDSHAKE and sender.isn == sight.seq:
+        elif sender.state == ESTABLISHED and event in OF_HANDSHAKE and sender.isn == sight.seq:
             self.take_back(sender)  # the last ACK of the handshake did not arrive, or was not taken
             receiver.acked = sender.isn
             return True
@@ -268,9 +183,9 @@ class Connection:
         if not self._is_alive(sender, receiver, sight):
             return
         una = sender.acked if sender.acked >= 0 else receiver.isn
-        self._send_numbers(sender, receiver, sight)
+        self.send_numbers(sender, receiver, sight)
         if sight.flags & ACK:
-            self._prove_by_ack(sender, receiver, sight)
+            self.prove_by_ack(sender, receiver, sight)
         if sight.flags & FIN:
             self._see_fin(sender, receiver, sight)
         awaits = receiver.state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
@@ -321,33 +236,6 @@ class Connection:
         elif sender.state == LISTEN:
             sender.state = ESTABLISHED
 
-    def _send_numbers(self, sender: Half, receiver: Half, sight: Sight) -> None:
-        seg_len = sight.text_bytes + (sight.flags & SYN != 0) + (sight.flags & FIN != 0)
-        end = (sight.seq + seg_len) & MASK
-        if sender.nxt < 0 or (end - sender.nxt) & MASK < HALF:
-            sender.nxt = end
-        if not sight.flags & ACK:
-            return
-        if receiver.nxt < 0 or (receiver.state not in _UNSYNCHRONIZED and _is_a_gap(sight.ack, receiver.nxt)):
-            receiver.nxt = sight.ack  # what it acknowledges was not captured
-        if 0 <= (receiver.nxt - sight.ack) & MASK < HALF:
-            if sender.acked < 0 or (sight.ack - sender.acked) & MASK < HALF:
-                sender.acked = sight.ack
-            if sender.rcv < 0 or (sight.ack - sender.rcv) & MASK < HALF:
-                sender.rcv = sight.ack
-
-    def _prove_by_ack(self, sender: Half, receiver: Half, sight: Sight) -> None:
-        """Turn assumptions about the sender into inferences, as far as this ACK proves that it received them."""
-        covers_fin = receiver.fin >= 0 and (sight.ack - receiver.fin - 1) & MASK < HALF
-        covers_syn = receiver.isn < 0 or (sight.ack - receiver.isn - 1) & MASK < HALF
-        for place in range(len(sender.pending), 0, -1):
-            event = self.rows[sender.pending[place - 1]][4]
-            if (event in _OF_FIN and covers_fin) or (event in _OF_HANDSHAKE and covers_syn):
-                self.prove(sender, place, sight.t_ns)
-                break
-        if covers_fin and not sender.state.has_received_fin and sender.state != CLOSED:
-            self.move(sender, Event.FIN, INFERRED, sight, sender.last_ns, sight.t_ns)
-
     def _see_fin(self, sender: Half, receiver: Half, sight: Sight) -> None:
         if sender.fin < 0:
             sender.fin = (sight.seq + sight.text_bytes) & MASK
@@ -369,10 +257,6 @@ class Connection:
         """Judge the segment as the receiver does and let the table answer."""
         if receiver.rcv < 0:
             receiver.rcv = sight.seq
-        window = ANY_WINDOW
-        if receiver.edge >= 0:
-            ahead = (receiver.edge - receiver.rcv) & MASK
-            window = ahead if ahead < HALF else 0
         events = classify(
             receiver.state,
             sight.flags,
@@ -382,13 +266,13 @@ class Connection:
             snd_una=una if una >= 0 else sight.ack,
             snd_nxt=receiver.nxt if receiver.nxt >= 0 else sight.ack,
             rcv_nxt=receiver.rcv,
-            rcv_wnd=window,
+            rcv_wnd=receiver.window(receiver.rcv),
             snd_fin=receiver.fin,
             opened_actively=receiver.opened == Guard.OPENED_ACTIVELY,
             reopens=False,
         )
         for event in events:
-            if self.move(receiver, event, ASSUMED, sight, sight.t_ns, NEVER) and event in _OF_FIN:
+            if self.move(receiver, event, ASSUMED, sight, sight.t_ns, NEVER) and event in OF_FIN:
                 receiver.rcv = (sender.fin + 1) & MASK
         if events[0] in (Event.SEGMENT_UNACCEPTABLE, Event.ACK_UNACCEPTABLE, Event.ACK_MISSING) or sight.flags & SYN:
             return
@@ -431,7 +315,7 @@ class Connection:
             basis = ASSUMED if event == Event.RST_IN_WINDOW else SEEN
             self.move(sender, Event.ABORT, basis, sight, sender.last_ns, sight.t_ns)
         if sight.flags & ACK and event == Event.RST:
-            self._prove_by_ack(sender, receiver, sight)
+            self.prove_by_ack(sender, receiver, sight)
         if receiver is not sender or event == Event.RST:
             self.move(receiver, event, ASSUMED, sight, sight.t_ns, NEVER)
 
@@ -445,10 +329,6 @@ class Connection:
                 rcv = sight.seq
         else:
             rcv = sight.seq
-        window = ANY_WINDOW
-        if receiver.edge >= 0:
-            ahead = (receiver.edge - rcv) & MASK
-            window = ahead if ahead < HALF else 0
         return classify(
             receiver.state,
             sight.flags,
@@ -458,7 +338,7 @@ class Connection:
             snd_una=receiver.isn if receiver.isn >= 0 else sight.ack,
             snd_nxt=receiver.nxt if receiver.nxt >= 0 else sight.ack,
             rcv_nxt=rcv,
-            rcv_wnd=window,
+            rcv_wnd=receiver.window(rcv),
             reopens=False,
         )[0]
 
@@ -505,8 +385,3 @@ class PureEngine:
 
 def _is(number: int, other: int) -> bool:
     return number & MASK == other
-
-
-def _is_a_gap(ack: int, nxt: int) -> bool:
-    """Whether an ACK of numbers never seen is believable: not absurdly far ahead."""
-    return 0 < (ack - nxt) & MASK < ANY_WINDOW
