@@ -103,13 +103,14 @@ def run(
         found = find_slot(octets, version, ip, tcp, words, slots, mask)
         side = found & 1
         serial = (slots[found >> 1] & mask) - 1
-        flags = octets[tcp + 13] + 0
-        text = end - tcp - (octets[tcp + 12] // 16) * 4
-        if what == 1 and serial >= 0 and text >= 0:
+        text = -1
+        if what == 1:  # Why only then: of what an ICMP error quotes, 8 octets are there
+            text = end - tcp - (octets[tcp + 12] // 16) * 4
+        if serial >= 0 and text >= 0:
             row = part(words, serial * ROW_WORDS)
             if is_routine(
-                part(row, F_AT), as_quads(row), side, clock[at], be32(octets, tcp + 4), be32(octets, tcp + 8), flags,
-                be16(octets, tcp + 14), text,
+                part(row, F_AT), as_quads(row), side, clock[at], be32(octets, tcp + 4), be32(octets, tcp + 8),
+                octets[tcp + 13], be16(octets, tcp + 14), text,
             ):  # fmt: skip
                 at += 1
                 continue
