@@ -1,7 +1,10 @@
 """The doctor's wait between two looks: what enters its state meanwhile has an exact age."""
 
+import errno
+import os
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -9,7 +12,8 @@ from tests.patience import wait_until_settled
 
 from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.live.snapshot import take_snapshot
-from tcpscope.live.witness import watch_entries, with_exact_ages
+from tcpscope.live.witness import Witnessed, watch, with_witnessed
+from tcpscope.model.address import Endpoint
 from tcpscope.model.state import State
 
 pytestmark = pytest.mark.root
@@ -30,8 +34,8 @@ def test_close_wait_that_begins_while_waiting_has_an_exact_age():
 
         wait_until_settled()
         began = time.monotonic()
-        entries = watch_entries(0.5, close_second)
-        snapshot = with_exact_ages(take_snapshot(), entries)
+        seen = watch(0.5, close_second)
+        snapshot = with_witnessed(take_snapshot(), seen)
         waited_ms = (time.monotonic() - began) * 1000
         ages = {one.remote.port: one.age for one in snapshot.sockets if one.state == State.CLOSE_WAIT}
         ports = [server.getpeername()[1] for server in servers]
@@ -43,11 +47,36 @@ def test_close_wait_that_begins_while_waiting_has_an_exact_age():
     assert 0 <= ages[ports[1]].ms <= waited_ms
 
 
+def test_refused_connections_name_destination_and_program():
+    namespace = NetworkNamespace.create()
+    with namespace.entered():
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        stop = threading.Event()
+
+        def hammer():
+            # Why: from before watching began until after it ended, however slow the machine is.
+            with namespace.entered():
+                while not stop.is_set():
+                    with socket.socket() as one:
+                        assert one.connect_ex(("127.0.0.1", 9)) == errno.ECONNREFUSED
+                    time.sleep(0.02)
+
+        client = threading.Thread(target=hammer)
+        client.start()
+        seen = next(seen for _ in range(20) if (seen := watch(0.5, lambda left: None)).refused)
+        snapshot = with_witnessed(take_snapshot(), seen)
+        stop.set()
+        client.join()
+    namespace.close()
+    assert {(one.remote, one.by.pid) for one in snapshot.refused} == {(Endpoint("127.0.0.1", 9), os.getpid())}
+    assert sum(one.attempts for one in snapshot.refused) >= 1
+
+
 def test_nothing_is_claimed_without_the_kernel_s_tracepoints(monkeypatch):
-    monkeypatch.setattr("tcpscope.live.witness._open_feed", lambda: None)
+    monkeypatch.setattr("tcpscope.live.witness._open_feed", lambda all_namespaces: None)
     ticks = []
     started = time.monotonic()
-    assert watch_entries(0.1, ticks.append) == {}
+    assert watch(0.1, ticks.append) == Witnessed({})
     assert time.monotonic() - started >= 0.1 and ticks
     snapshot = take_snapshot(detail=False, owners=False)
-    assert with_exact_ages(snapshot, {}) is snapshot
+    assert with_witnessed(snapshot, Witnessed({})) is snapshot

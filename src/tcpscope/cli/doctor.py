@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from tcpscope.live.witness import Entries
+    from tcpscope.live.witness import Witnessed
 
 _EXAMPLES = """\
 examples:
@@ -185,18 +185,19 @@ def _read_config(path: str) -> dict[str, object]:
 
 def _look_at_host(options: argparse.Namespace, thresholds: Thresholds) -> list[Look]:
     from tcpscope.live.snapshot import take_snapshot
-    from tcpscope.live.witness import with_exact_ages
+    from tcpscope.live.witness import Witnessed, with_witnessed
 
     places = _places(options.netns)
     earlier = {}
-    entries: Entries = {}
+    seen = Witnessed({})
     if not options.once:
         # Why: the first look needs no owners; who holds a socket is asked when it is reported.
         earlier = {place: take_snapshot(netns=place, owners=False, defer=True) for place in places}
-        entries = _wait(options.interval, is_witnessed=places == [None] and isinstance(earlier[None].sockets, list))
+        # Why: beside a crowd of sockets watching would cost more than looking.
+        is_quiet = all(isinstance(one.sockets, list) for one in earlier.values())
+        seen = _wait(options.interval, is_witnessed=is_quiet, all_namespaces=places != [None])
     snapshots = {place: take_snapshot(netns=place) for place in places}
-    if entries:
-        snapshots = {place: with_exact_ages(snapshot, entries) for place, snapshot in snapshots.items()}
+    snapshots = {place: with_witnessed(snapshot, seen) for place, snapshot in snapshots.items()}
     first = next(iter(snapshots.values()))
     history = _history(first, options)
     looks = []
@@ -231,11 +232,11 @@ def _spell_place(place: str | None) -> str:
     return "this namespace" if place is None else f"--netns {place.removeprefix('/run/netns/')}"
 
 
-def _wait(seconds: float, *, is_witnessed: bool) -> Entries:
+def _wait(seconds: float, *, is_witnessed: bool, all_namespaces: bool) -> Witnessed:
     """Wait for the second look; unless there is a crowd, note which sockets enter their state meanwhile."""
     import time
 
-    from tcpscope.live.witness import watch_entries
+    from tcpscope.live.witness import Witnessed, watch
 
     shows = sys.stderr.isatty()
 
@@ -245,14 +246,14 @@ def _wait(seconds: float, *, is_witnessed: bool) -> Entries:
             sys.stderr.flush()
 
     if is_witnessed:
-        entries = watch_entries(seconds, tell)
+        seen = watch(seconds, tell, all_namespaces=all_namespaces)
     else:
         tell(seconds)
         time.sleep(seconds)
-        entries = {}
+        seen = Witnessed({})
     if shows:
         sys.stderr.write("\r\033[K")
-    return entries
+    return seen
 
 
 def _history(snapshot: Snapshot, options: argparse.Namespace) -> History:

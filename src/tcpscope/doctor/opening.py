@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.accepting import fill
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.filtering import grown_rejects, witness_filter
+from tcpscope.doctor.filtering import find_refusal, grown_rejects, witness_filter
 from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
-from tcpscope.doctor.look import Look, group, holders_of
+from tcpscope.doctor.look import Look, group, has_address, holders_of
 from tcpscope.doctor.ports import reserving
 from tcpscope.doctor.wording import address, count, end, example, listing, many, percent, span
 from tcpscope.model.address import Endpoint
@@ -213,14 +213,53 @@ def refused(look: Look) -> Iterator[Finding]:
         case.doubt(0.3, f"EmbryonicRsts +{count(passive)}: some are incoming handshakes that were reset")
     for rule in grown_rejects(look):
         case.witness(0.5, f"this host's own packet filter rejects: {rule} between the looks")
-    case.unseen("to which port: a refused connection leaves no socket behind; 'tcpscope trace' shows them")
+    seen = list(look.snapshot.refused)
+    if not seen:
+        case.unseen("to which port: a refused connection leaves no socket behind; 'tcpscope trace' shows them")
+    for one in seen[:3]:
+        who = f"{one.by.name} ({one.by.pid})" if one.by else "a program"
+        case.witness(0.4, f"seen between the looks: {who} was refused {many(one.attempts, 'time')} by {one.remote}")
+    where = f" by {listing(dict.fromkeys(str(one.remote) for one in seen), 2)}" if seen else ""
+    reason = _why_refused(look, seen[0].remote) if seen else ""
+    if reason:
+        case.witness(0.7, reason)
     yield case.close(
         Severity.MEDIUM,
-        f"{count(rate)} connection attempts per second are refused",
+        f"{count(rate)} connection attempts per second are refused{where}" + (f": {reason}" if reason else ""),
         "connect() gets ECONNREFUSED: nothing listens at the destination, or a firewall answers for it (reject with tcp "
         "reset or port-unreachable look the same to the program). Health checks before a service starts do this too.",
-        (command("tcpscope trace 'state syn-sent'   names process and destination of each attempt"),),
+        (
+            *(
+                (
+                    command(
+                        f"ss -tln 'sport = :{seen[0].remote.port}'   at {seen[0].remote.address}: who listens, and on which address"
+                    ),
+                )
+                if seen
+                else ()
+            ),
+            command("tcpscope trace 'state syn-sent'   names process and destination of each attempt"),
+        ),
     )
+
+
+def _why_refused(look: Look, remote: Endpoint) -> str:
+    """Say what the visible host of a destination has on that port; empty when it cannot be seen."""
+    is_own = look.is_own(remote.address)
+    source = look.snapshot if is_own else next((one for one in look.others if has_address(one, remote.unmapped)), None)
+    if source is None:
+        return ""
+    there = [one for one in source.sockets if one.is_listener and one.local.port == remote.port]
+    reject = find_refusal(
+        source.packet_filter, "input", "ip6" if ":" in remote.unmapped else "ip", remote.port, over_loopback=is_own
+    )
+    if reject is not None and reject.rule.verdict == "reject":
+        return f"its packet filter rejects them, {reject}"
+    if not there:
+        return f"nothing listens on port {remote.port} there"
+    if any(one.local.is_wildcard or one.local.unmapped == remote.unmapped for one in there):
+        return ""
+    return f"{look.whose(there[0])} listens there on {listing(str(one.local) for one in there)} alone"
 
 
 def inbound_scan(look: Look) -> Iterator[Finding]:

@@ -1,7 +1,9 @@
-"""Exact ages for what changes its state while somebody waits for a second look.
+"""What is seen while somebody waits for a second look: exact ages, and who was refused by whom.
 
 The kernel keeps no time of entry (see ``docs/explanation/age-in-state.md``); a transition that was seen tells it. Only
-the BPF tier is used: it costs little and sees everything. Without it, or beside a crowd of sockets, nothing is claimed.
+the BPF tier is used: it costs little and sees everything. A refused connection leaves nothing behind that a look
+could show; its last transition names destination and program. Without the tier, or beside a crowd of sockets, nothing
+is claimed.
 """
 
 from __future__ import annotations
@@ -10,22 +12,36 @@ import time
 from collections.abc import Callable
 
 from tcpscope.live.trace import Feed, open_trace
-from tcpscope.model.address import Flow
+from tcpscope.model.address import Endpoint, Flow
 from tcpscope.model.errors import TcpscopeError
-from tcpscope.model.snapshot import Snapshot
-from tcpscope.model.socket import Age
+from tcpscope.model.record import NamedTuple
+from tcpscope.model.snapshot import Refused, Snapshot
+from tcpscope.model.socket import Age, Owner
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
 _TICK_S = 0.5
 
-Entries = dict[tuple[Flow, State], int]
+#: More destinations than that are a scan, which the sockets in SYN_SENT show.
+_MOST_REFUSED = 1000
+
+#: Namespace (0: the caller's own, where the source does not say), connection, state.
+Entries = dict[tuple[int, Flow, State], int]
+Counts = dict[tuple[int, Endpoint, Owner | None], int]
 
 
-def watch_entries(seconds: float, on_tick: Callable[[float], None]) -> Entries:
-    """Wait ``seconds``; return when (ns since the epoch) each connection was seen to enter its present state."""
+class Witnessed(NamedTuple):
+    """When (ns since the epoch) each connection was seen to enter its state, and the attempts that were refused."""
+
+    entries: Entries
+    refused: tuple[tuple[int, Refused], ...] = ()  #: each with its namespace
+
+
+def watch(seconds: float, on_tick: Callable[[float], None], *, all_namespaces: bool = False) -> Witnessed:
+    """Wait ``seconds``; return what was seen of this namespace, or of all of them, meanwhile."""
     entries: Entries = {}
-    feed = _open_feed()
+    refused: Counts = {}
+    feed = _open_feed(all_namespaces)
     end = time.monotonic() + seconds
     try:
         while (left := end - time.monotonic()) > 0:
@@ -33,36 +49,43 @@ def watch_entries(seconds: float, on_tick: Callable[[float], None]) -> Entries:
             if feed is None:
                 time.sleep(min(left, _TICK_S))
                 continue
-            _note(feed.read_transitions(min(left, _TICK_S)), entries)
+            _note(feed.read_transitions(min(left, _TICK_S)), entries, refused)
         if feed is not None:
-            _note(feed.read_rest(), entries)
+            _note(feed.read_rest(), entries, refused)
     finally:
         if feed is not None:
             feed.close()
-    return entries
+    often = sorted(refused.items(), key=lambda item: -item[1])
+    return Witnessed(entries, tuple((netns, Refused(remote, by, number)) for (netns, remote, by), number in often))
 
 
-def _note(moves: list[Transition], entries: Entries) -> None:
+def _note(moves: list[Transition], entries: Entries, refused: Counts) -> None:
     for move in moves:
         if move.certainty == "seen":
-            entries[move.flow, move.after] = move.when_ns
+            entries[move.netns, move.flow, move.after] = move.when_ns
+        if move.before == State.SYN_SENT and move.after == State.CLOSED and "refused" in move.cause:
+            by = move.by and move.by._replace(fd=-1)  # each attempt has a descriptor of its own
+            key = move.netns, move.flow.remote, by
+            if key in refused or len(refused) < _MOST_REFUSED:
+                refused[key] = refused.get(key, 0) + 1
 
 
-def _open_feed() -> Feed | None:
+def _open_feed(all_namespaces: bool) -> Feed | None:
     try:
-        return open_trace(tier="A")
+        return open_trace(tier="A", all_namespaces=all_namespaces)
     except (TcpscopeError, OSError):
         return None
 
 
-def with_exact_ages(snapshot: Snapshot, entries: Entries) -> Snapshot:
-    """Return ``snapshot`` with the age of every socket that was seen to enter its state."""
-    if not entries:
+def with_witnessed(snapshot: Snapshot, seen: Witnessed) -> Snapshot:
+    """Return ``snapshot`` with what was refused, and the age of every socket that was seen to enter its state."""
+    if not seen.entries:
         return snapshot
-    sockets = list(snapshot.sockets)
+    sockets, places = list(snapshot.sockets), (snapshot.netns, 0)
     for place, socket in enumerate(sockets):
-        entered_ns = entries.get((socket.flow, socket.state))
+        times = (seen.entries.get((netns, socket.flow, socket.state)) for netns in places)
+        entered_ns = next((time_ns for time_ns in times if time_ns is not None), None)
         if entered_ns is not None and entered_ns <= snapshot.taken_ns:
             age = Age((snapshot.taken_ns - entered_ns) // 1_000_000, "exact")
             sockets[place] = socket._replace(age=age)
-    return snapshot._replace(sockets=sockets)
+    return snapshot._replace(sockets=sockets, refused=[one for netns, one in seen.refused if netns in places])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from tcpscope.model.address import Endpoint
 from tcpscope.model.packet_filter import FilterChain
 from tcpscope.model.record import NamedTuple
-from tcpscope.model.socket import Socket
+from tcpscope.model.socket import Owner, Socket
 
 
 class Process(NamedTuple):
@@ -27,6 +28,14 @@ class Process(NamedTuple):
     wait_channel: str = ""
     runtime: str = ""  #: language or program family: ``cpython jvm node go nginx postgresql ...``
     netns: int = 0  #: inode of its network namespace; 0: not known
+
+
+class Refused(NamedTuple):
+    """Connection attempts of one program to one destination that were seen to be refused between two looks."""
+
+    remote: Endpoint
+    by: Owner | None
+    attempts: int
 
 
 class ControlGroup(NamedTuple):
@@ -95,6 +104,7 @@ class Snapshot(NamedTuple):
     netns_cookie: int = 0  #: number of the namespace that is never given again (``SO_NETNS_COOKIE``); 0: not known
     packet_filter: tuple[FilterChain, ...] | None = None  #: ``None``: not looked at
     control_groups: Sequence[ControlGroup] = ()  #: those of the processes that have a memory limit
+    refused: Sequence[Refused] = ()  #: the most frequent first; empty also when nobody watched
 
     @property
     def place(self) -> int:

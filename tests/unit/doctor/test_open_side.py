@@ -5,10 +5,11 @@ from __future__ import annotations
 from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener, process, snap, sock
 
 from tcpscope.doctor import diagnose
+from tcpscope.model.address import Endpoint
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, KnownListener
 from tcpscope.model.packet_filter import FilterChain, FilterRule
-from tcpscope.model.snapshot import Interface, Snapshot
+from tcpscope.model.snapshot import Interface, Refused, Snapshot
 from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
 
@@ -348,3 +349,38 @@ def test_accept_queue_that_nobody_empties_asks_for_a_stack_and_not_for_a_larger_
     (finding,) = found("accept-queue-overflow", now, before)
     assert "does not accept" not in finding.title
     assert any("acceptCount=4096" in remedy.text for remedy in finding.remedies)
+
+
+# who refuses
+
+
+def refused_storm(*others, own=(), **fields):
+    remote = Endpoint(THERE, 8091)
+    before = snap(*own)
+    now = grown(before, Tcp__AttemptFails=40, Tcp__ActiveOpens=40)
+    now = now._replace(refused=(Refused(remote, Owner(77, "curl", 3), 38),), **fields)
+    (finding,) = [one for one in diagnose(now, before, others=others) if one.id == "connection-refused-storm"]
+    return finding
+
+
+def host(*sockets, **fields):
+    return snap(*sockets, interfaces=(Interface("eth0", 2, addresses=(f"{THERE}/24",)),), **fields)
+
+
+def test_refusals_that_were_watched_name_program_and_destination():
+    finding = refused_storm()
+    assert finding.title.endswith(f"refused by {THERE}:8091")
+    assert any("curl (77) was refused 38 times" in line for line in finding.evidence)
+    assert any(f"ss -tln 'sport = :8091'   at {THERE}" in remedy.text for remedy in finding.remedies)
+
+
+def test_refusals_of_a_visible_host_say_why():
+    assert "nothing listens on port 8091 there" in refused_storm(host()).title
+    loopback = host(listener(8091, "127.0.0.1", who=(5, "python3")))
+    assert "python3 (5) listens there on 127.0.0.1:8091 alone" in refused_storm(loopback).title
+    elsewhere = host(listener(8091, "198.51.100.99", who=(5, "python3")))
+    assert "198.51.100.99:8091 alone" in refused_storm(elsewhere).title
+    rule = FilterRule(4, "reject", to_ports=((8091, 8091),))
+    chain = FilterChain("inet", "filter", "input", "input", rules=(rule,))
+    assert "its packet filter rejects them, rule 4" in refused_storm(host(listener(8091), packet_filter=(chain,))).title
+    assert refused_storm(host(listener(8091))).title.endswith(":8091"), "it listens now: nothing to say"
