@@ -384,3 +384,72 @@ def test_refusals_of_a_visible_host_say_why():
     chain = FilterChain("inet", "filter", "input", "input", rules=(rule,))
     assert "its packet filter rejects them, rule 4" in refused_storm(host(listener(8091), packet_filter=(chain,))).title
     assert refused_storm(host(listener(8091))).title.endswith(":8091"), "it listens now: nothing to say"
+
+
+# overload by real clients
+
+
+def test_overflow_between_the_looks_is_blamed_on_the_listener_that_is_nearly_full():
+    busy = listener(8083, waiting=15, backlog=16, who=(5, "python3"))
+    before = snap(busy, listener(80))
+    (finding,) = found("accept-queue-overflow", grown(before, TcpExt__ListenOverflows=500), before)
+    assert finding.severity == Severity.HIGH
+    assert finding.title.startswith("port 8083 ")
+    assert "full at times" in finding.explanation
+    idle = snap(listener(8083, waiting=1, backlog=16), listener(80))
+    (finding,) = found("accept-queue-overflow", grown(idle, TcpExt__ListenOverflows=500), idle)
+    assert (finding.severity, finding.scope) == (Severity.HIGH, "some listener")
+    (finding,) = found("accept-queue-overflow", grown(idle, TcpExt__ListenOverflows=4), idle)
+    assert finding.severity == Severity.MEDIUM
+
+
+def test_overload_by_clients_that_come_back_with_their_cookie_is_one_cause_and_no_flood():
+    busy = listener(8083, waiting=15, backlog=16, who=(5, "python3"))
+    before = snap(busy)
+    counted = {"TcpExt__ListenOverflows": 500, "TcpExt__SyncookiesRecv": 400, "TcpExt__SyncookiesSent": 500}
+    now = grown(before, TcpExt__TCPReqQFullDoCookies=500, Tcp__PassiveOpens=400, **counted)
+    findings = {one.id: one for one in diagnose(now, before)}
+    assert findings["ghost-established-by-overflow"].explained_by == "accept-queue-overflow"
+    assert "syn-flood" not in findings
+    assert "backlog-too-small" not in findings
+
+
+def closed_ghosts(**more):
+    info = {"bytes_acked": 1, "bytes_received": 0, "backoff": 4, "rto_us": 3_200_000, **more}
+    return [
+        sock(
+            State.FIN_WAIT_1,
+            (HERE, 41000 + i),
+            (THERE, 8083),
+            who=None,
+            send_q=1,
+            timer=("on", 900, 4),
+            info=info,
+            age_s=9,
+        )
+        for i in range(12)
+    ]
+
+
+def test_closed_connections_the_server_never_knew_are_ghosts_while_it_answers_others():
+    alive = sock(
+        State.ESTABLISHED, (HERE, 42000), (THERE, 8083), info={"last_ack_recv_ms": 50, "last_data_recv_ms": 50}
+    )
+    findings = {one.id: one for one in diagnose(snap(*closed_ghosts(), alive))}
+    ghosts = findings["ghost-established-by-overflow"]
+    assert ghosts.severity == Severity.HIGH
+    assert all(remedy.text.startswith("at the server: ") for remedy in ghosts.remedies)
+    assert findings["fin-wait1-stuck"].explained_by == "ghost-established-by-overflow"
+
+
+def test_closed_connections_to_a_host_that_answers_nobody_are_a_dead_path():
+    late = sock(
+        State.ESTABLISHED, (HERE, 42000), (THERE, 8083), info={"last_ack_recv_ms": 90_000, "last_data_recv_ms": 90_000}
+    )
+    for others in ((), (late,)):
+        findings = {one.id for one in diagnose(snap(*closed_ghosts(), *others))}
+        assert "ghost-established-by-overflow" not in findings
+        assert "fin-wait1-stuck" in findings
+    used = closed_ghosts(bytes_acked=500)
+    alive = late._replace(tcp_info=late.tcp_info._replace(last_ack_recv_ms=50))
+    assert "ghost-established-by-overflow" not in {one.id for one in diagnose(snap(*used, alive))}
