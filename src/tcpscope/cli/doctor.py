@@ -277,11 +277,16 @@ def _remember(history: History, looks: Sequence[Look]) -> None:
 
 def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[Look]:
     from tcpscope.cli.read_files import is_capture
+    from tcpscope.cli.spooled import Spooled
     from tcpscope.dumps.read import read_dumps, with_ages
 
     if options.netns:
         raise UsageError("--netns is for this host, not for files")
-    rows = [_read_capture(path) if is_capture(path) else read_dumps(path) for path in options.files]
+    with Spooled(options.files) as files:
+        rows = [
+            _read_capture(path, name) if is_capture(path) else read_dumps(path)
+            for path, name in zip(files, options.files, strict=True)
+        ]
     hosts: list[list[Snapshot]] = []
     names: list[str] = []
     for path, row in zip(options.files, rows, strict=True):
@@ -303,11 +308,11 @@ def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[
     return looks
 
 
-def _read_capture(path: str) -> list[Snapshot]:
+def _read_capture(path: str, name: str) -> list[Snapshot]:
     from tcpscope.doctor.connections import snapshot_of_connections
     from tcpscope.packets import analyse
 
-    return [snapshot_of_connections(analyse([path]).connections, path)]
+    return [snapshot_of_connections(analyse([path]).connections, name)]
 
 
 def _aged(row: list[Snapshot], with_ages: object) -> Snapshot:

@@ -7,6 +7,7 @@ import sys
 from tcpscope.cli.flags import join_values
 from tcpscope.cli.read_files import Files, is_capture, sort_files
 from tcpscope.cli.read_options import new_read_parser
+from tcpscope.cli.spooled import Spooled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def run(argv: list[str]) -> int:
         return _prepare(argv)
     options = new_read_parser().parse_args(join_values(argv))
     selection = _read_selection(options)
-    with _Spooled(options.files) as words:
+    with Spooled(options.files) as words:
         files = sort_files(words)
         _refuse_contradictions(options, files, selection)
         code = _show(files, options, selection)
@@ -61,7 +62,7 @@ def _prepare(argv: list[str]) -> int:
 
 def read_file(path: str) -> Snapshot | Analysis:
     """Read one file: the connections of a capture, or the last look of a dump. ``tcpscope.read`` is this."""
-    with _Spooled([path]) as (name,):
+    with Spooled([path]) as (name,):
         if is_capture(name):
             from tcpscope.packets.analysis import analyse
 
@@ -130,52 +131,3 @@ def _show(files: Files, options: Namespace, selection: Selection | None) -> int:
 def refused_object(file: str, why: str, _code: int) -> dict[str, object]:
     """Return a file that could not be read as JSON, in the shape of a damaged place."""
     return {"place_bytes": 0, "what": why, "file": file, "skipped_bytes": 0}
-
-
-class _Spooled:
-    """The words of the command line, each of which can be read twice, and is a capture or a dump.
-
-    A pipe (``<(zcat big.pcap.gz)``) is copied to a file; what tcpdump printed is written down as the capture it was.
-    """
-
-    def __init__(self, words: list[str]) -> None:
-        self._words = words
-        self._copies: list[str] = []
-
-    def __enter__(self) -> list[str]:
-        return [self._spool(word) for word in self._words]
-
-    def __exit__(self, *_: object) -> None:
-        import os
-
-        for name in self._copies:
-            os.unlink(name)
-
-    def _spool(self, word: str) -> str:
-        from tcpscope.cli.read_printed import looks_printed, write_printed
-
-        name = self._copy(word) if _is_pipe(word) else word
-        if not looks_printed(name):
-            return name
-        copy = write_printed(name, word)
-        self._copies.append(copy)
-        return copy
-
-    def _copy(self, word: str) -> str:
-        import shutil
-        import tempfile
-
-        with open(word, "rb") as pipe, tempfile.NamedTemporaryFile(prefix="tcpscope-pipe-", delete=False) as copy:
-            self._copies.append(copy.name)
-            shutil.copyfileobj(pipe, copy)
-        return copy.name
-
-
-def _is_pipe(word: str) -> bool:
-    import os
-    import stat
-
-    try:
-        return word != "-" and stat.S_ISFIFO(os.stat(word).st_mode)
-    except OSError:
-        return False

@@ -97,6 +97,13 @@ def test_a_dump_of_sockets_beside_it_is_read_as_the_dump(tmp_path, capsys):
     assert "CLOSE_WAIT" in capsys.readouterr().out
 
 
+def test_the_doctor_takes_it_too(tmp_path, capsys):
+    path = tmp_path / "text"
+    path.write_text(HANDSHAKE)
+    assert main(["doctor", str(path)]) == 0
+    assert "2 TCP sockets" in capsys.readouterr().out
+
+
 def test_the_sample_of_the_articles(shared_folder):
     analysis = tcpscope.read(str(shared_folder / "seeds" / "003_4276ac47101bf931.txt"))
     (connection,) = analysis.connections

@@ -1,16 +1,67 @@
-"""What tcpdump printed, for ``tcpscope read``: found among the files, and written down as the capture it was."""
+"""The FILEs of a command line, each of which can be read twice and is a capture or a dump.
+
+A pipe is copied to a file; what tcpdump printed is written down as the capture it was made from.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 
 #: A text of tcpdump shows it within this much; every line of TCP that tcpdump prints has the mark.
 _LOOK_BYTES = 1 << 20
 _MARK = b": Flags ["
 
 
-def looks_printed(path: str) -> bool:
+class Spooled:
+    """The words of the command line, each of which can be read twice, and is a capture or a dump.
+
+    A pipe (``<(zcat big.pcap.gz)``) is copied to a file; what tcpdump printed is written down as the capture it was.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+        self._copies: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        try:
+            return [self._spool(word) for word in self._words]
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._copies:
+            os.unlink(name)
+
+    def _spool(self, word: str) -> str:
+        name = self._copy(word) if _is_pipe(word) else word
+        if not _looks_printed(name):
+            return name
+        copy = _write_printed(name, word)
+        self._copies.append(copy)
+        return copy
+
+    def _copy(self, word: str) -> str:
+        import shutil
+
+        with open(word, "rb") as pipe, tempfile.NamedTemporaryFile(prefix="tcpscope-pipe-", delete=False) as copy:
+            self._copies.append(copy.name)
+            shutil.copyfileobj(pipe, copy)
+        return copy.name
+
+
+def _is_pipe(word: str) -> bool:
+    import stat
+
+    try:
+        return word != "-" and stat.S_ISFIFO(os.stat(word).st_mode)
+    except OSError:
+        return False
+
+
+def _looks_printed(path: str) -> bool:
     """Whether a file is what tcpdump printed, and no dump of sockets besides."""
     if path == "-" or not os.path.isfile(path):
         return False
@@ -26,10 +77,8 @@ def looks_printed(path: str) -> bool:
     return not parse_dumps(start.decode("utf-8", "replace"))
 
 
-def write_printed(path: str, name: str) -> str:
+def _write_printed(path: str, name: str) -> str:
     """Write the packets of a text to a new capture and return its path; say what was not understood."""
-    import tempfile
-
     from tcpscope.capture.packets import Interface
     from tcpscope.capture.writing import CaptureFile
     from tcpscope.dumps.tcpdump import emit_packets, read_tcpdump
