@@ -143,7 +143,8 @@ class _Parser:
         if states is not None and self._word() in (*AND_WORDS, *OR_WORDS):
             first = ex.InStates(states)
             found = self._list(first)
-            return self._end(ex.Filter(states if _is_required(first, found) else _ALL, found))
+            # Why None: 'state listening or ..' names more than listeners, and kill closes those only when told to.
+            return self._end(ex.Filter(states if _is_required(first, found) else None, found))
         return self._end(ex.Filter(states, self._list() if self._peek() else None))
 
     def _end(self, found: ex.Filter) -> ex.Filter:
