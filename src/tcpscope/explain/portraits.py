@@ -258,7 +258,7 @@ PORTRAITS: dict[State, Portrait] = {
         ),
         side="the end that closed first (client or server); both after a simultaneous close",
         acts="nobody: it ends by itself",
-        normal="60 s, always",
+        normal="60 s; less only when a new SYN of the same client reopens it, or tcp_tw_reuse takes its port",
         linux="60 s, compiled in (measured 62.0 to 62.4 s); no sysctl changes it",
         owner="None: a mini-socket of 256 bytes (a full one has 2368, measured), without a descriptor.",
         peer="nothing; LAST_ACK if the last ACK was lost",
