@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -141,6 +142,28 @@ def test_time_wait_can_be_ended_and_listeners_are_spared(netns):
     assert kill(netns, "--yes", "state", "listening").returncode == 0
     with netns.entered():
         assert read_sockets(udp=0)[0] == []
+
+
+@pytest.mark.parametrize(("answer", "closed"), [("y\n", 1), ("YES\n", 1), ("n\n", 0), ("\n", 0), ("\x04", 0)])
+def test_terminal_is_asked_and_only_a_yes_closes(netns, answer, closed):
+    with netns.entered():
+        _, client, _server = pair()
+    leader, follower = pty.openpty()
+    os.write(leader, answer.encode())
+    with netns.entered():
+        result = subprocess.run(
+            [sys.executable, "-m", "tcpscope", "kill", f"sport = :{client.getsockname()[1]}"],
+            stdin=follower, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "SSH_CONNECTION": ""},
+        )  # fmt: skip
+    os.close(follower)
+    os.close(leader)
+    assert "ESTABLISHED" in result.stdout
+    assert "Close 1 socket? [y/N] " in result.stderr
+    client.setblocking(False)
+    assert error_of(client) == (errno.ECONNABORTED if closed else errno.EAGAIN)
+    assert result.returncode == (0 if closed else 1)
+    assert ("nothing was closed" in result.stderr) == (not closed)
 
 
 def test_own_ssh_session_is_spared(netns):
