@@ -1,8 +1,8 @@
-"""A network namespace that holds every kind of TCP and UDP socket Linux can show, and stays like that.
+"""A network namespace that holds every kind of TCP and UDP socket Linux can show, and stays like that for a minute.
 
 All eleven states over IPv4 and IPv6, v4-mapped and IPv6-only listeners, connections nobody accepted, orphans,
 handshakes, mini-sockets, sockets that several processes hold or one process holds twice, and descriptors of other
-families as noise. nft drops what would make the states move on.
+families as noise. nft drops what would make the states move on; only TIME_WAIT and the orphan in FIN_WAIT_2 end.
 """
 
 import ctypes
@@ -65,6 +65,9 @@ def _hold(writer):
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "unshare")
         _bring_loopback_up()
+        for patience in ("tcp_syn_retries", "tcp_synack_retries", "tcp_orphan_retries"):
+            with open(f"/proc/sys/net/ipv4/{patience}", "w") as setting:
+                setting.write("12")
         held = [*_listeners(), *_connections(), *_other_families()]
         held += _silenced()
         for _ in range(2):

@@ -40,8 +40,13 @@ def test_tool_is_read_back(busy_namespace, name):
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
     with busy_namespace.entered():
-        printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        ours, _ = read_sockets(udp=0)
+        before, ours, printed = None, [], ""
+        while before is None or sorted(map(key, before)) != sorted(
+            map(key, ours)
+        ):  # a TIME_WAIT may end while the tool looks
+            before, _ = read_sockets(udp=0)
+            printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            ours, _ = read_sockets(udp=0)
     (look,) = parse_dumps(printed)
     assert look.coverage.unread_rows == 0, look.coverage.unread_samples
     expected = [one for one in ours if command[0] != "lsof" or one.owners]

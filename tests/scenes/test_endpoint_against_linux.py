@@ -38,8 +38,8 @@ def test_megabytes_both_ways_with_the_kernel_at_full_speed(profile):
     seen = talk(profile, 0.0, 3_000_000)
     assert seen["kernel_got_ours"] and seen["we_got_it_back"] and seen["kernel_saw_end"], seen
     assert seen["state"] == "TIME_WAIT" and not seen["error"]
-    assert seen["retransmits"] < 50, seen  # a busy machine may delay an ACK beyond the RTO
-    assert seen["seconds"] < 20  # stop-and-wait against a delayed ACK of 40 ms would take 80 s
+    assert seen["retransmits"] < 500, seen  # a busy machine may delay an ACK beyond the RTO
+    assert seen["seconds"] < 60  # stop-and-wait against a delayed ACK of 40 ms would take 80 s
 
 
 @pytest.mark.parametrize("profile", ["rfc", "linux"])

@@ -85,10 +85,13 @@ def test_filters_select_what_ss_selects(busy_namespace):
     expressions = [words for words in candidates if read_selection(words).states != 0]
     with busy_namespace.entered():
         for words in expressions:
-            theirs = selected_by_ss(words)
-            non_empty += bool(theirs)
             for use_kernel in (True, False):
-                ours = selected_by_us(words, use_kernel=use_kernel)
+                for _ in range(4):  # a TIME_WAIT may end between the two looks
+                    theirs = selected_by_ss(words)
+                    ours = selected_by_us(words, use_kernel=use_kernel)
+                    if ours == theirs:
+                        break
+                non_empty += bool(theirs) and use_kernel
                 if ours != theirs:
                     only = (set(ours) - set(theirs), set(theirs) - set(ours))
                     differences.append((" ".join(words), use_kernel, *only))
