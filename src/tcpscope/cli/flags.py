@@ -41,6 +41,22 @@ ELSEWHERE = {
     "O": "detail lines follow their socket; for one line each: --csv or --json",
 }
 
+_TIMERS = "--columns=+timer"
+#: Long options of ss and netstat -> the same here.
+_OF_OTHERS = {
+    "--processes": "--programs",
+    "--program": "--programs",
+    "--extended": "--extend",
+    "--memory": "--extend",
+    "--options": _TIMERS,
+    "--timers": _TIMERS,
+    "--continuous": "--watch=1",
+}
+#: Words a filter begins with, as far as they are no lists of columns.
+_FILTER_WORDS = frozenset(
+    ("state", "exclude", "src", "dst", "sport", "dport", "not", "pid", "comm", "uid", "age", "rtt")
+)
+
 EPILOG = """examples:
   tcpscope list -tanp                        every TCP socket with its program, as netstat -tanp
   tcpscope -tulpn                            who listens ('list' may be left out before short flags)
@@ -171,7 +187,7 @@ def number_between(text: str, least: float, most: float, expected: str) -> float
 
 
 def _parse_all(argv: list[str]) -> Options:
-    argv = join_values(argv)
+    argv = join_values(_speak_list(argv))
     _check_letters(argv)
     parser = new_parser("list", "List sockets as netstat, ss and lsof do.", EPILOG)
     add_switches(parser)
@@ -198,6 +214,35 @@ def join_values(argv: list[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def _speak_list(argv: list[str]) -> list[str]:
+    """Say in the options of ``list`` what ss and netstat say otherwise: ``-tanop``, ``-o state time-wait``, long names.
+
+    ``-o`` of ss and netstat takes no value and shows the timers; here a value names columns. Where the value is no
+    list of columns, theirs is meant.
+    """
+    spoken: list[str] = []
+    for at, word in enumerate(argv):
+        if word == "--":
+            return spoken + argv[at:]
+        cluster, has_o, rest = word[1:].partition("o")
+        if word[:1] != "-" or word[:2] == "--" or not has_o or not all(letter in SWITCHES for letter in cluster):
+            spoken.append(_OF_OTHERS.get(word, word))
+        elif rest and all(letter in SWITCHES for letter in rest) and rest != "rtt":
+            spoken += [f"-{cluster}{rest}", _TIMERS]
+        elif not rest and _is_filter(argv[at + 1 : at + 3]):
+            spoken += [f"-{cluster}"] * bool(cluster) + [_TIMERS]
+        else:
+            spoken.append(word)
+    return spoken
+
+
+def _is_filter(words: list[str]) -> bool:
+    """Whether a filter begins here; ``state`` and ``pid`` are columns too, but those stand alone."""
+    first = words[0].lower() if words else ""
+    is_followed = len(words) > 1 and words[1][:1] != "-"
+    return first[:1] in ("(", "!", ":") or " " in first or (first in _FILTER_WORDS and is_followed)
 
 
 def _check_letters(argv: list[str]) -> None:

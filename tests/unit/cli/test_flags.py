@@ -40,6 +40,32 @@ def test_switches_choose_states_as_netstat_does(argv, expected):
 
 
 @pytest.mark.parametrize(
+    ("argv", "columns", "words"),
+    [
+        (["-tano"], "+timer", []),
+        (["-anop"], "+timer", []),
+        (["-tnoe"], "+timer", []),
+        (["-tano", "state", "established"], "+timer", ["state", "established"]),
+        (["-o", "state", "time-wait", "dport", "=", ":443"], "+timer", ["state", "time-wait", "dport", "=", ":443"]),
+        (["-tano", ":22"], "+timer", [":22"]),
+        (["-tano", "( sport = :22 )"], "+timer", ["( sport = :22 )"]),
+        (["--timers", "-tan"], "+timer", []),
+        (["--tcp", "--processes", "--extended", "--options"], "+timer", []),
+        (["-o", "state", "-tan"], "state", []),
+        (["-tan", "-o", "state"], "state", []),
+        (["-o", "state,local", "-tan"], "state,local", []),
+        (["-tanoage"], "age", []),
+        (["-ortt"], "rtt", []),
+        (["-o", "+age", "state", "time-wait"], "+age", ["state", "time-wait"]),
+    ],
+)
+def test_timers_of_ss_and_columns_of_our_own_share_a_letter(argv, columns, words):
+    options = flags.parse_options(argv)
+    assert (options.columns, options.filter) == (columns, words)
+    assert not options.tcp or options.tcp is True
+
+
+@pytest.mark.parametrize(
     ("argv", "said"),
     [
         (["-tanZ"], "unknown flag -Z"),
