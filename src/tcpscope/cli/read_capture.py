@@ -197,7 +197,8 @@ def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) 
     connection = analysis.connections[options.ladder - 1]
     ends = (connection.client, connection.server)
     segments: list[CapturedSegment] = []
-    before = 0  # Why: packets of several captures are counted on from file to file
+    # Why before: packets of several captures are counted on from file to file
+    paths, before = _point_of(analysis, connection.first_packet, paths)
     for path in paths:
         with open_capture(path) as source:
             segments += [
@@ -212,6 +213,17 @@ def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) 
         write(draw_ladder_svg(str(ends[0]), str(ends[1]), rungs, connection.verdict))
     else:
         write("\n".join(draw_packet_ladder(connection, rungs)) + "\n")
+
+
+def _point_of(analysis: Analysis, first_packet: int, paths: Sequence[str]) -> tuple[Sequence[str], int]:
+    """Return the captures of the point where a connection was seen, and how many packets are numbered before them."""
+    before = 0
+    for point in analysis.sources:
+        packets = sum(source.packets for source in point)
+        if before < first_packet <= before + packets:
+            return [source.path for source in point], before
+        before += packets
+    return paths, 0
 
 
 def _print_states_at(analysis: Analysis, options: Namespace, matches: Matches | None) -> None:
@@ -296,7 +308,7 @@ def print_json(analysis: Analysis, refused: Sequence[Refused], rest: Mapping[str
         "totals": {
             "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,
             "first_ns": totals.first_ns, "last_ns": totals.last_ns, "not_tcp": totals.not_tcp,
-            "fragments": totals.fragments, "cut": totals.cut, "folded": totals.folded, "engine": totals.engine,
+            "fragments": totals.fragments, "cut": totals.cut, "twice": totals.twice, "folded": totals.folded, "engine": totals.engine,
             "state_pairs": [
                 {"client_state": client.name, "server_state": server.name, "count": count}
                 for (client, server), count in totals.state_pairs.items()
@@ -351,6 +363,11 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
             lines.append(f"not followed: {count} packets ({what})")
     if totals.folded:
         lines.append(f"only counted: {totals.folded} of the connections (SYNs without an answer: a flood)")
+    if totals.twice:
+        lines.append(
+            f"{len(analysis.sources)} points of capture: {totals.twice} connections were seen at two and are counted "
+            "once (-o +notes tells what was lost between)"
+        )
     verdicts: dict[tuple[State, State], Counter[str]] = {}
     for connection in analysis.connections.examples():
         pair = (connection.client_state, connection.server_state)

@@ -13,10 +13,11 @@ from tcpscope.packets.cases import collect
 from tcpscope.packets.choosing import ENGINES, choose_engine
 from tcpscope.packets.findings import find
 from tcpscope.packets.ledger import in_order
-from tcpscope.packets.merge import merge, read_parts_in_order
+from tcpscope.packets.merge import Source, merge, read_parts_in_order
 from tcpscope.packets.records import Connections
 from tcpscope.packets.spread import read_parts
 from tcpscope.packets.totals import Totals, count_totals
+from tcpscope.packets.vantage import Points, join_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ class Analysis(NamedTuple):
     findings: tuple[Finding, ...]
     damage: tuple[Damage, ...]
     totals: Totals
+    sources: tuple[tuple[Source, ...], ...] = ()  #: when taken at several points: the captures of each
 
 
 def analyse(
@@ -71,16 +73,29 @@ def analyse(
         part = merge(read_parts(names, chosen, executor, advance))
     else:
         part = read_parts_in_order(names, chosen, advance)
+    points = join_points(part.sources, chosen) if len(names) > 1 and "-" not in names else None
+    if points is not None:
+        part = points.part
     if matches is None:
-        return summarize(part.ledger, part.damage, part.engine)
+        return summarize(part.ledger, part.damage, part.engine, points=points)
     from tcpscope.packets.narrow import narrow
 
     ledger, serials = narrow(part.ledger, matches)
     _, places = in_order(part.ledger)
-    return summarize(ledger, part.damage, part.engine, [int(places[serial]) for serial in serials])
+    if points is not None:
+        points = points.chosen(serials)
+    return summarize(ledger, part.damage, part.engine, [int(places[serial]) for serial in serials], points)
 
 
-def summarize(ledger: Ledger, damage: tuple[Damage, ...], engine: str, places: Sequence[int] | None = None) -> Analysis:
+def summarize(
+    ledger: Ledger,
+    damage: tuple[Damage, ...],
+    engine: str,
+    places: Sequence[int] | None = None,
+    points: Points | None = None,
+) -> Analysis:
     """Turn an engine's ledger into an :class:`Analysis`; for ``places`` see :class:`Connections`."""
-    connections = Connections(ledger, places)
-    return Analysis(connections, find(collect(ledger, connections.places)), damage, count_totals(ledger, engine))
+    connections = Connections(ledger, places, {} if points is None else points.notes)
+    totals = count_totals(ledger, engine)._replace(twice=0 if points is None else points.shared)
+    sources = () if points is None else points.points
+    return Analysis(connections, find(collect(ledger, connections.places)), damage, totals, sources)

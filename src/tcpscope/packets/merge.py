@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """A capture of a part and how many packets it has."""
+    """A capture of a part, how many packets it has, and from when to when."""
 
     path: str
     packets: int
+    first_ns: int = -1
+    last_ns: int = -1
 
 
 class Part(NamedTuple):
@@ -50,9 +52,9 @@ class Part(NamedTuple):
 def read_part(path: str, engine: str = "python", progress: Callable[[int], None] | None = None) -> Part:
     """Follow every connection in one capture. ``progress`` is told the bytes read so far."""
     tracker = new_engine(engine)
-    damage = feed(tracker, path, 0, progress)
+    damage, span = feed(tracker, path, 0, progress)
     ledger = tracker.finish()
-    return Part((Source(path, ledger.packets),), ledger, damage, tracker.name)
+    return Part((Source(path, ledger.packets, *span),), ledger, damage, tracker.name)
 
 
 def read_parts_in_order(
@@ -73,8 +75,9 @@ def read_parts_in_order(
             if progress is not None:
                 progress(done)
 
-        damage += feed(tracker, path, before, tell)
-        sources.append(Source(path, tracker.ledger.packets - before))
+        found, span = feed(tracker, path, before, tell)
+        damage += found
+        sources.append(Source(path, tracker.ledger.packets - before, *span))
     return Part(tuple(sources), tracker.finish(), tuple(damage), tracker.name)
 
 
@@ -92,14 +95,18 @@ def feed(
     path: str,
     packets_before: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Damage, ...]:
-    """Give a capture to an engine, its packets numbered after those before; return the damage."""
+) -> tuple[tuple[Damage, ...], tuple[int, int]]:
+    """Give a capture to an engine, its packets numbered after those before; return the damage and about the span."""
+    first_ns = last_ns = -1
     with open_capture(path) as source:
         for chunk in source.iter_chunks(compiled=tracker.name == "compiled"):
             tracker.take(chunk._replace(first_packet=chunk.first_packet + packets_before))
+            if len(chunk.t_ns):
+                last_ns = int(chunk.t_ns[-1])
+                first_ns = int(chunk.t_ns[0]) if first_ns < 0 else first_ns
             if progress is not None:
                 progress(chunk.place_bytes + len(chunk.data))
-        return tuple(source.damage)
+        return tuple(source.damage), (first_ns, last_ns)
 
 
 def merge(parts: Sequence[Part]) -> Part:

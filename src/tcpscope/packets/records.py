@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tcpscope.machine.compiled import GUARD_SETS
 from tcpscope.machine.lifecycle import find_row
@@ -39,8 +39,14 @@ class Connections(Sequence[Connection]):
     ``places`` says for each serial of the ledger where it is here.
     """
 
-    def __init__(self, ledger: Ledger, places: Sequence[int] | None = None) -> None:
-        """``places``: for each serial its place in the whole capture, when this is a choice of its connections."""
+    def __init__(
+        self, ledger: Ledger, places: Sequence[int] | None = None, notes: Mapping[int, str] | None = None
+    ) -> None:
+        """``places``: for each serial its place in the whole capture, when this is a choice of its connections.
+
+        ``notes``: what else is known of connections, by serial.
+        """
+        self._notes_of = notes or {}
         self.ledger = ledger
         self._order, self.places = in_order(ledger)
         self.places = self.places if places is None else places
@@ -63,7 +69,9 @@ class Connections(Sequence[Connection]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         serial = int(self._order[index])
-        return build_connection(self.ledger, serial)._replace(number=int(self.places[serial]) + 1)
+        found = build_connection(self.ledger, serial)._replace(number=int(self.places[serial]) + 1)
+        note = self._notes_of.get(serial)
+        return found if note is None else found._replace(notes=(*found.notes, note))
 
 
 def build_connection(ledger: Ledger, serial: int) -> Connection:

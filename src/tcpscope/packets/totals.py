@@ -27,6 +27,7 @@ class Totals(NamedTuple):
     cut: int = 0
     engine: str = "python"
     state_pairs: Mapping[tuple[State, State], int] = {}
+    twice: int = 0  #: connections captured at two points, counted once
     folded: int = 0  #: connections among them that are only counted: SYNs without an answer, more than fit (a flood)
 
 

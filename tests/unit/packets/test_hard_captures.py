@@ -247,3 +247,18 @@ def test_counts_of_final_pairs_are_those_of_the_connections(tmp_path, engine):
     assert analysis.totals.state_pairs == counted
     assert [one.number for one in analysis.connections] == list(range(1, len(analysis.connections) + 1))
     assert any(one.opened_by == "both" for one in analysis.connections)
+
+
+def test_time_wait_syn_below_the_old_numbers_is_answered_by_the_old_ack(tmp_path):
+    """RFC 6191, RFC 9293 §3.6.1: neither timestamp nor number is new, so TIME-WAIT answers; the client resets."""
+    first = Talk().shake().say("b", FIN | ACK).say("a", FIN | ACK).say("b", ACK)
+    again = Talk(start=first.t)
+    old_seq, old_ack = first.ends["b"][2], first.ends["a"][2]
+    again.say("a", SYN, seq=50).say("b", ACK, seq=old_seq, ack=old_ack).say("a", RST, seq=old_ack)
+    refused = read(tmp_path, first.frames + again.frames).connections
+    assert [one.incarnation for one in refused] == [0, 1]
+    assert states(refused[0]) == ("CLOSED", "TIME_WAIT") or states(refused[0]) == ("TIME_WAIT", "CLOSED")
+    assert refused[1].server_state is not State.ESTABLISHED and "SYN_RECEIVED" not in moves(refused[1], "server")
+    again.ends["a"][2], again.ends["b"][2] = 50, 900_000
+    opened = read(tmp_path, first.frames + again.shake().frames).connections[-1]
+    assert states(opened) == ("ESTABLISHED", "ESTABLISHED")
