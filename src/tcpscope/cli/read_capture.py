@@ -308,7 +308,8 @@ def print_json(analysis: Analysis, refused: Sequence[Refused], rest: Mapping[str
         "totals": {
             "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,
             "first_ns": totals.first_ns, "last_ns": totals.last_ns, "not_tcp": totals.not_tcp,
-            "fragments": totals.fragments, "cut": totals.cut, "twice": totals.twice, "folded": totals.folded, "engine": totals.engine,
+            "fragments": totals.fragments, "cut": totals.cut, "twice": totals.twice, "folded": totals.folded,
+            "engine": totals.engine,
             "state_pairs": [
                 {"client_state": client.name, "server_state": server.name, "count": count}
                 for (client, server), count in totals.state_pairs.items()
