@@ -60,7 +60,7 @@ class InterpretedEngine:
             number += 1
             if link_type == 1 and captured >= 54:
                 shape, total, fragment, protocol, seq, ack, offset, flags, wnd = unpack(data, start)
-                if shape == usual_start and protocol == 6 and not fragment & 0x3FFF and total:
+                if shape == usual_start and protocol == 6 and not fragment & 0x3FFF and total >= 40:
                     key = data[start + 26 : start + 38]
                     text = total - 20 - (offset >> 4) * 4
                     found = known.get(key)

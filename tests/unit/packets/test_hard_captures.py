@@ -199,6 +199,16 @@ def test_segment_larger_than_the_wire_with_ip_length_zero(tmp_path):
     assert not connection.to_server.missed_bytes
 
 
+@pytest.mark.parametrize("total", [1, 11, 19, 20, 39, 40])
+def test_ip_length_shorter_than_its_headers(tmp_path, total):
+    talk = Talk().shake().say("a", PSH | ACK, 20)
+    data = bytearray(talk.frames[3][1])
+    data[16:18] = total.to_bytes(2, "big")
+    analysis = read(tmp_path, [*talk.frames[:3], (talk.frames[3][0], bytes(data))])
+    assert analysis.totals.not_tcp == (total < 20)
+    assert analysis.connections[0].to_server.text_bytes == 0
+
+
 def test_checksums_are_not_judged(tmp_path):
     """Offload leaves them unfilled in captures of the sending host; made frames carry 0."""
     frames = [(t, data[:50] + b"\xde\xad" + data[52:]) for t, data in closed_in_order().frames]
