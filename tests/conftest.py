@@ -33,8 +33,23 @@ def shared_folder() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not _is_compiled():
+        for item in items:
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(900))
     if os.geteuid() == 0:
         return
     for item in items:
         if "root" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs root: namespaces, raw sockets or BPF"))
+
+
+def _is_compiled() -> bool:
+    """Whether no test of this session compiles the engine. Why: on a busy machine the first that does takes minutes."""
+    from importlib.util import find_spec
+
+    if find_spec("numba") is None:
+        return True
+    from tcpscope.packets import compiled
+
+    return compiled.is_ready()

@@ -308,6 +308,25 @@ def test_ladder_over_several_files_counts_packets_on(captures, tmp_path, capsys)
     assert capsys.readouterr().out == whole
 
 
+def test_compiled_engine_once_prepared_imports_no_compiler(captures):
+    pytest.importorskip("numba")
+    from tcpscope.packets import compiled
+
+    compiled.prepare()
+    if not compiled.is_kept():
+        pytest.skip("compiled code cannot be kept on this machine")
+    code = (
+        "import sys; from tcpscope.cli.main import main; code = main(sys.argv[1:])\n"
+        "print({'numba', 'llvmlite'} & set(sys.modules), code, file=sys.stderr)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, "read", "--engine", "compiled", str(captures / "zeek-ssh-dups.pcap")],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.stderr == "set() 0\n"
+    assert "closed in order" in found.stdout
+
+
 def open_source(path):
     from tcpscope.capture import open_capture
 
