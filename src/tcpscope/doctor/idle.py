@@ -22,16 +22,18 @@ from tcpscope.model.state import State
 def half_open(look: Look) -> Iterator[Finding]:
     """F31 half-open-stale."""
     least_ms = look.limit_of("half-open-stale.idle_s") * 1000
-    silent = [
-        socket
-        for socket in look.states[State.ESTABLISHED]
-        if is_silent(socket, least_ms) and not look.is_unaccepted(socket)
-    ]
+    silent = [socket for socket in _quiet(look) if is_silent(socket, least_ms) and not look.is_unaccepted(socket)]
     silent = [socket for socket in silent if not _is_alive(look, socket)]
     for (is_server, port), sockets in group(silent, lambda socket: _service(look, socket)).items():
         finding = _stale(look, sockets, is_server, port)
         if finding:
             yield finding
+
+
+def _quiet(look: Look) -> list[Socket]:
+    """Return what both rules about silence begin with: one pass over very many sockets instead of two."""
+    names = ("half-open-stale.idle_s", "no-keepalive-on-long-idle.idle_s")
+    return look.established_quiet(min(look.limit_of(name) for name in names) * 1000)
 
 
 def is_silent(socket: Socket, least_ms: float) -> bool:
@@ -166,9 +168,7 @@ def _descriptor_share(look: Look, sockets: Sequence[Socket]) -> float:
 def no_keepalive(look: Look) -> Iterator[Finding]:
     """F32 no-keepalive-on-long-idle."""
     least_ms = look.limit_of("no-keepalive-on-long-idle.idle_s") * 1000
-    silent = [
-        socket for socket in look.states[State.ESTABLISHED] if is_silent(socket, least_ms) and is_far(look, socket)
-    ]
+    silent = [socket for socket in _quiet(look) if is_silent(socket, least_ms) and is_far(look, socket)]
     if len(silent) <= look.limit_of("no-keepalive-on-long-idle.count"):
         return
     remotes = group(silent, lambda socket: address(socket.remote.address))

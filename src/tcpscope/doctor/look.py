@@ -56,6 +56,7 @@ class Look:
         self._ends: dict[tuple[Endpoint, Endpoint], Socket] | None = None
         self._own: frozenset[str] | None = None
         self._silent: list[Socket] | None = None
+        self._quiet: dict[float, list[Socket]] = {}
         self._here: tuple[Process, ...] | None = None
         self._held: dict[int, list[Socket]] | None = None
         self._unaccepted: dict[int, list[Socket]] | None = None
@@ -270,6 +271,17 @@ class Look:
         if self._silent is None:
             self._silent = [socket for socket in self.states[State.ESTABLISHED] if socket.send_q]
         return self._silent
+
+    def established_quiet(self, least_ms: float) -> list[Socket]:
+        """Return established sockets that heard nothing for ``least_ms``, have nothing queued and no timer: one pass."""
+        if least_ms not in self._quiet:
+            self._quiet[least_ms] = [one for one in self.states[State.ESTABLISHED] if _is_quiet(one, least_ms)]
+        return self._quiet[least_ms]
+
+
+def _is_quiet(socket: Socket, least_ms: float) -> bool:
+    info = socket.tcp_info
+    return info is not None and info.last_ack_recv_ms >= least_ms and not socket.send_q and socket.timer is None
 
 
 def has_address(snapshot: Snapshot, address: str) -> bool:
