@@ -270,8 +270,12 @@ def _remember(history: History, looks: Sequence[Look]) -> None:
     from tcpscope.history.remember import remember
 
     looked = history.looks
+    told: set[str] = set()
     for look in looks:
-        history = remember(history, look.snapshot, trends(look))
+        # Why: a number of the whole machine is remembered once for all of its namespaces.
+        numbers = {name: value for name, value in trends(look).items() if name not in told}
+        told.update(numbers)
+        history = remember(history, look.snapshot, numbers)
     write_history(history._replace(looks=looked + 1), looks[0].snapshot.host.boot_id)
 
 

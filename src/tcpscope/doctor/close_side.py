@@ -221,7 +221,7 @@ def growth_per_minute(look: Look, sockets: Sequence[Socket], key: str) -> float:
 
 def is_rising(look: Look, trend: str, now: int) -> bool:
     """Whether a remembered number grew at each of three looks, this one included."""
-    values = [value for _, value in look.history.trends.get(trend, ())[-2:]]
+    values = [value for _, value in look.history.trends.get(look.trend_name(trend), ())[-2:]]
     return len(values) == 2 and values[0] < values[1] < now
 
 

@@ -174,7 +174,7 @@ def resets_sent(look: Look) -> Iterator[Finding]:
     rate, sent = look.rate("Tcp.OutRsts"), look.delta("Tcp.OutRsts")
     if rate is None or not sent:
         return
-    usual = sorted(value for _, value in look.history.trends.get("rate:Tcp.OutRsts", ()))
+    usual = sorted(value for _, value in look.history.trends.get(look.trend_name("rate:Tcp.OutRsts"), ()))
     baseline = usual[len(usual) // 2] if len(usual) >= 3 else None
     limit = max(5.0, 10.0 * baseline) if baseline is not None else look.limit_of("rst-storm-sent.rate")
     if rate <= limit:

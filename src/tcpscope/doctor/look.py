@@ -245,6 +245,10 @@ class Look:
         grown = self.delta(counter)
         return None if grown is None else grown / self.elapsed_s
 
+    def trend_name(self, name: str) -> str:
+        """Return the name under which a number of this namespace is remembered."""
+        return f"{name}@{self.snapshot.place}" if self.snapshot.place else name
+
     def limit_delta(self, name: str) -> int | None:
         """Return how much one of the snapshot's ``limits`` grew between the looks."""
         if self.previous is None:

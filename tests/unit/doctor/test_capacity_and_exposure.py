@@ -82,9 +82,20 @@ def test_machine_file_handles_near_the_limit_are_told():
 
 
 def test_unlisted_sockets_rising_over_three_looks_are_a_leak():
-    rising = History(looks=3, trends={"unlisted": ((1, 10), (2, 200))})
+    rising = History(looks=3, trends={"unlisted:1 seen": ((1, 10), (2, 200))})
     assert found("system-sockets-leak", snap(limits={"sockstat.TCP.alloc": 900}), history=rising)
     assert not found("system-sockets-leak", snap(limits={"sockstat.TCP.alloc": 100}), history=rising)
+
+
+def test_unlisted_sockets_alarm_only_where_every_namespace_was_looked_at():
+    alloc = {"sockstat.TCP.alloc": 500}
+    alone = History(looks=3, trends={"unlisted:1 seen": ((1, 10), (2, 200))})
+    (finding,) = found("system-sockets-leak", snap(limits=alloc), history=alone)
+    assert finding.severity == Severity.INFO
+    both = History(looks=3, trends={"unlisted:2 seen": ((1, 10), (2, 200))})
+    (finding,) = found("system-sockets-leak", snap(limits=alloc), history=both, others=[snap()])
+    assert finding.severity == Severity.MEDIUM
+    assert not found("system-sockets-leak", snap(limits=alloc), history=alone, others=[snap()]), "not comparable"
 
 
 def shared(state: State, **fields: object):

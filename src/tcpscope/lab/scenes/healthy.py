@@ -12,9 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from tcpscope.doctor import diagnose
+from tcpscope.kernel.sandbox import Host
 from tcpscope.lab.look import look_at
 from tcpscope.lab.scene import scene
 from tcpscope.lab.stage import PORT, Stage
+from tcpscope.live.snapshot import take_snapshot
+from tcpscope.model.finding import Severity
 from tcpscope.model.state import State
 
 LOAD_S = 4
@@ -36,8 +40,16 @@ def _look_under_load(stage: Stage, load: subprocess.Popen[bytes], least: Callabl
     busy = least()
     for host in (stage.server, stage.client):
         stage.diagnose(host)
+        _verify_single_look(stage, host)
     stage.verify("connections were in use", True, busy > 0)
     load.wait(timeout=20)
+
+
+def _verify_single_look(stage: Stage, host: Host) -> None:
+    """``tcpscope`` alone looks once: sockets that come and go meanwhile must not alarm it either."""
+    findings = diagnose(take_snapshot(netns=host.namespace.path))
+    alarms = [finding.id for finding in findings if finding.severity > Severity.INFO]
+    stage.verify(f"what a single look at the {host.name} finds", [], alarms)
 
 
 def _established(stage: Stage, port: int) -> int:
