@@ -18,7 +18,7 @@ from tcpscope.machine import calls
 from tcpscope.machine.arrivals import segment_arrives
 from tcpscope.machine.fastpath import take_predicted
 from tcpscope.machine.icmp import take_icmp
-from tcpscope.machine.internet import Internet, checked
+from tcpscope.machine.internet import MOST_OPTION_BYTES, Internet, checked
 from tcpscope.machine.options import size_segments
 from tcpscope.machine.plan import plan
 from tcpscope.machine.profile import RFC, Profile
@@ -200,7 +200,11 @@ class Connection:
         kept = former.route if former.is_route_ours or route is None else route
         if (kept, dscp) == (former.route, former.received_dscp):
             return
-        self.tcb.internet = former._replace(route=kept, received_dscp=dscp)
+        changed = former._replace(route=kept, received_dscp=dscp)
+        if changed.option_bytes > MOST_OPTION_BYTES:
+            kept = former.route  # no room beside the options the application wants
+            changed = changed._replace(route=kept)
+        self.tcb.internet = changed
         if kept != former.route and self.tcb.irs_known:
             size_segments(self.tcb)
 

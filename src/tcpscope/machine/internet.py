@@ -9,6 +9,7 @@ from __future__ import annotations
 from tcpscope.model.errors import UsageError
 from tcpscope.model.record import NamedTuple
 
+MOST_OPTION_BYTES = 40
 MOST_HOPS = 8  #: addresses besides the destination that an IPv4 header has room for
 
 
@@ -40,6 +41,6 @@ def checked(internet: Internet) -> Internet:
         raise UsageError(f"a hop limit of {internet.hop_limit} reaches nobody: 1 to 255")
     if len(internet.route) > MOST_HOPS:
         raise UsageError(f"a source route of {len(internet.route)} routers: an IPv4 header has room for {MOST_HOPS}")
-    if len(internet.options) > 40:
-        raise UsageError(f"IPv4 options of {len(internet.options)} octets: a header has room for 40")
+    if internet.option_bytes > MOST_OPTION_BYTES:
+        raise UsageError(f"IPv4 options of {internet.option_bytes} octets: a header has room for {MOST_OPTION_BYTES}")
     return internet

@@ -22,7 +22,7 @@ class TimeWait:
     """One connection in TIME-WAIT. After :meth:`receive_segment` look at :attr:`verdict`."""
 
     __slots__ = (
-        "challenges", "challenges_since_ns", "deadline_ns", "profile", "rcv_nxt", "rcv_wnd", "rcv_wscale",
+        "challenges", "challenges_since_ns", "deadline_ns", "internet", "profile", "rcv_nxt", "rcv_wnd", "rcv_wscale",
         "receive_buffer_bytes", "snd_nxt", "ts_offset_ms", "ts_recent", "ts_recent_ns", "verdict",
     )  # fmt: skip
 
@@ -31,6 +31,7 @@ class TimeWait:
         if tcb.state is not State.TIME_WAIT:
             raise ValueError(f"{tcb.state.name} is not TIME_WAIT")
         self.profile: Profile = tcb.profile
+        self.internet = tcb.internet
         self.snd_nxt, self.rcv_nxt = tcb.snd_nxt, tcb.rcv_nxt
         self.rcv_wnd, self.rcv_wscale = tcb.rcv_wnd, tcb.rcv_wscale
         self.receive_buffer_bytes = tcb.receive_buffer_bytes

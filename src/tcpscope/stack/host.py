@@ -186,7 +186,7 @@ class Host:
         if record is not None:
             answer = record.receive_segment(segment, now_ns)
             if answer is not None:
-                self._out.append(self._packet(ends, answer, DEFAULTS))
+                self._out.append(self._packet(ends, answer, record.internet))
             if record.verdict is State.TIME_WAIT or (record.verdict is State.SYN_RECEIVED and listener is None):
                 return
             del self.time_waits[ends]

@@ -286,6 +286,7 @@ def test_hop_limit_can_be_set_for_each_connection(remote):
         {"hop_limit": 0},
         {"hop_limit": 256},
         {"route": (ROUTER,) * 9},
+        {"route": (ROUTER,) * 8, "options": b"\7\7\4\0\0\0\0"},
         {"options": bytes(44)},
     ],
 )
