@@ -1,25 +1,21 @@
 """Run in a network namespace of its own: our endpoint on a TUN device, Linux's TCP behind it, bytes both ways.
 
-``python tests/endpoint_tun_peer.py PROFILE LOSS SIZE`` prints one JSON line: what arrived where, states, counters.
+``python -m tests.endpoint_tun_peer PROFILE LOSS SIZE`` prints one JSON line: what arrived where, states, counters.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import select
 import socket
-import struct
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from random import Random
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from tests.tun_wire import KERNEL, OURS, TunWire
 
 from tcpscope.machine.connection import Connection
 from tcpscope.machine.profile import PROFILES
@@ -28,18 +24,7 @@ from tcpscope.model.state import State
 from tcpscope.wire.emit import emit_packet
 from tcpscope.wire.parse import parse_ip, parse_tcp
 
-KERNEL, OURS = "10.9.0.1", "10.9.0.2"
-TUNSETIFF, IFF_TUN_NO_PI = 0x400454CA, 0x1001
-PATIENCE_S = 100
-
-
-def open_tun() -> int:
-    """Make a TUN device with the kernel at one end; return its descriptor."""
-    device = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH14x", b"peer0", IFF_TUN_NO_PI))
-    for command in (f"ip addr add {KERNEL}/24 dev peer0", "ip link set peer0 up"):
-        subprocess.run(command.split(), check=True)
-    return device
+PATIENCE_S = 300
 
 
 class KernelServer(threading.Thread):
@@ -70,6 +55,7 @@ class Client:
         self.end = Connection(Endpoint(OURS, 5000), Endpoint(KERNEL, 7000), iss=iss, profile=PROFILES[profile])
         self.end.set_buffers(receive_bytes=1 << 20, send_bytes=1 << 20)
         self.sent, self.read = 0, b""
+        self.most_in_flight = 0
         self.is_shut = False
 
     def run(self) -> None:
@@ -94,6 +80,7 @@ class Client:
         ours, kernel = (socket.inet_aton(address) for address in (OURS, KERNEL))
         while segments := self.end.poll(time.monotonic_ns()):
             for segment in segments:
+                self.most_in_flight = max(self.most_in_flight, self.end.tcb.flight_bytes)
                 if self.random.random() >= self.loss:
                     os.write(self.device, emit_packet(segment, ours, kernel, 5000, 7000))
 
@@ -111,12 +98,11 @@ class Client:
 
 
 def main(profile: str, loss: float, size: int) -> None:
-    device = open_tun()
+    device = TunWire().device
     server = KernelServer()
     server.start()
     text = os.urandom(size)
     client = Client(device, profile, loss, text)
-    started = time.monotonic()
     client.run()
     server.join(PATIENCE_S)
     counters = client.end.tcb.counters
@@ -128,7 +114,7 @@ def main(profile: str, loss: float, size: int) -> None:
                 "kernel_saw_end": server.was_closed,
                 "state": client.end.state.name,
                 "error": client.end.error,
-                "seconds": time.monotonic() - started,
+                "most_in_flight": client.most_in_flight,
                 "retransmits": counters.retransmits,
                 "timeouts": counters.timeouts,
                 "dropped": counters.dropped,

@@ -1,6 +1,6 @@
 """Our host on a TUN device, under a flood of SYNs, and a real Linux client that gets through by a SYN cookie.
 
-``python tests/host_on_tun.py TIMESTAMPS`` (0 or 1: of the kernel) in a network namespace of its own prints one JSON
+``python -m tests.host_on_tun TIMESTAMPS`` (0 or 1: of the kernel) in a network namespace of its own prints one JSON
 object: what the host counted, what both ends agreed on, whether the bytes arrived.
 """
 
@@ -14,22 +14,18 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+from tests.tun_wire import KERNEL, OURS, PATIENCE_S, TunWire, set_sysctl
 
-from tests.tun_wire import KERNEL, OURS, PATIENCE_S, TunWire, set_sysctl  # noqa: E402  (found by the line above)
-
-from tcpscope.machine.connection import Connection  # noqa: E402
-from tcpscope.machine.listener import Listener, Settings  # noqa: E402
-from tcpscope.machine.profile import LINUX  # noqa: E402
-from tcpscope.model.address import Endpoint  # noqa: E402
-from tcpscope.model.segment import SYN, Options, Segment  # noqa: E402
-from tcpscope.model.state import State  # noqa: E402
-from tcpscope.stack.host import Host, Interface  # noqa: E402
-from tcpscope.wire.address import parse_address  # noqa: E402
-from tcpscope.wire.emit import emit_packet  # noqa: E402
+from tcpscope.machine.connection import Connection
+from tcpscope.machine.listener import Listener, Settings
+from tcpscope.machine.profile import LINUX
+from tcpscope.model.address import Endpoint
+from tcpscope.model.segment import SYN, Options, Segment
+from tcpscope.model.state import State
+from tcpscope.stack.host import Host, Interface
+from tcpscope.wire.address import parse_address
+from tcpscope.wire.emit import emit_packet
 
 PORT, FLOOD, SIZE = 80, 500, 400_000
 _TCP_INFO_OPTIONS = ((1, "timestamps"), (2, "sack"), (4, "scale"), (8, "ecn"))

@@ -1,6 +1,6 @@
 """The same hand-made segments and calls to Linux's TCP over a TUN device and to our host with the ``linux`` profile.
 
-``python tests/two_peers.py SCRIPT`` in a network namespace of its own (``unshare -n``) prints one JSON object: what
+``python -m tests.two_peers SCRIPT`` in a network namespace of its own (``unshare -n``) prints one JSON object: what
 the script saw of ``kernel`` and of ``ours``. Scripts are the functions named ``script_...``; they wait for conditions,
 never for times.
 """
@@ -18,23 +18,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+from tests.tun_wire import KERNEL, OURS, PATIENCE_S, TunWire, set_sysctl
 
-from tests.tun_wire import KERNEL, OURS, PATIENCE_S, TunWire, set_sysctl  # noqa: E402  (found by the line above)
-
-from tcpscope.machine.calls import CallError  # noqa: E402
-from tcpscope.machine.connection import Connection  # noqa: E402
-from tcpscope.machine.listener import Listener, Settings  # noqa: E402
-from tcpscope.machine.profile import LINUX  # noqa: E402
-from tcpscope.model.address import Endpoint  # noqa: E402
-from tcpscope.model.segment import ACK, FIN, NO_OPTIONS, PSH, RST, SYN, Options, Segment, spell_flags  # noqa: E402
-from tcpscope.model.state import State  # noqa: E402
-from tcpscope.stack.host import Host, Interface  # noqa: E402
-from tcpscope.wire import emit  # noqa: E402
-from tcpscope.wire.address import parse_address  # noqa: E402
-from tcpscope.wire.checksum import checksum  # noqa: E402
-from tcpscope.wire.parse import parse_ip, parse_tcp  # noqa: E402
+from tcpscope.machine.calls import CallError
+from tcpscope.machine.connection import Connection
+from tcpscope.machine.listener import Listener, Settings
+from tcpscope.machine.profile import LINUX
+from tcpscope.model.address import Endpoint
+from tcpscope.model.segment import ACK, FIN, NO_OPTIONS, PSH, RST, SYN, Options, Segment, spell_flags
+from tcpscope.model.state import State
+from tcpscope.stack.host import Host, Interface
+from tcpscope.wire import emit
+from tcpscope.wire.address import parse_address
+from tcpscope.wire.checksum import checksum
+from tcpscope.wire.parse import parse_ip, parse_tcp
 
 FULL = Options(1460, 7, True, timestamp=(900, 0))
 SERVICE, CLOSED_PORT = 7000, 9

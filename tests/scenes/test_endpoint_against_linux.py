@@ -3,13 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from tests.own_namespace import run_in_namespace
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="no /dev/net/tun"),
@@ -19,18 +16,7 @@ pytestmark = [
 
 def talk(profile: str, loss: float, size: int) -> dict[str, object]:
     """Run one conversation with the kernel and return what both sides saw."""
-    command = [
-        "unshare",
-        "-n",
-        sys.executable,
-        str(ROOT / "tests" / "endpoint_tun_peer.py"),
-        profile,
-        str(loss),
-        str(size),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    return json.loads(run_in_namespace("tests.endpoint_tun_peer", profile, str(loss), str(size)))
 
 
 @pytest.mark.parametrize("profile", ["rfc", "linux", "freebsd"])
@@ -38,8 +24,8 @@ def test_megabytes_both_ways_with_the_kernel_at_full_speed(profile):
     seen = talk(profile, 0.0, 3_000_000)
     assert seen["kernel_got_ours"] and seen["we_got_it_back"] and seen["kernel_saw_end"], seen
     assert seen["state"] == "TIME_WAIT" and not seen["error"]
-    assert seen["retransmits"] < 500, seen  # a busy machine may delay an ACK beyond the RTO
-    assert seen["seconds"] < 60  # stop-and-wait against a delayed ACK of 40 ms would take 80 s
+    assert seen["retransmits"] < 500, seen  # of 2072 segments; a busy machine may delay an ACK beyond the RTO
+    assert seen["most_in_flight"] > 10 * 1448, seen  # no stop-and-wait against a delayed ACK
 
 
 @pytest.mark.parametrize("profile", ["rfc", "linux"])
@@ -52,10 +38,7 @@ def test_loss_in_both_directions_is_repaired_with_the_kernel(profile):
 @pytest.mark.parametrize("timestamps", [1, 0])
 def test_linux_client_gets_through_a_flood_by_a_cookie(timestamps):
     """With timestamps the cookie brings back scale, SACK and ECN; without, the segment size alone."""
-    command = ["unshare", "-n", sys.executable, str(ROOT / "tests" / "host_on_tun.py"), str(timestamps)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    seen = json.loads(done.stdout)
+    seen = json.loads(run_in_namespace("tests.host_on_tun", str(timestamps)))
     assert seen["answered"] == 500 and seen["kept"] == 5, seen
     assert seen["cookies_accepted"] == 1 and seen["cookies_sent"] >= 496, seen
     assert seen["echoed"] and not seen["error"], seen

@@ -6,11 +6,10 @@ Every script of :mod:`tests.two_peers` runs in a network namespace of its own.
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
-from tests.two_peers import COMPARISONS, ROOT, SCRIPTS
+from tests.own_namespace import run_in_namespace
+from tests.two_peers import COMPARISONS, SCRIPTS
 
 pytestmark = [
     pytest.mark.root,
@@ -21,8 +20,5 @@ pytestmark = [
 
 @pytest.mark.parametrize("script", [*SCRIPTS, *COMPARISONS])
 def test_our_linux_does_what_the_kernel_does(script):
-    command = ["unshare", "-n", sys.executable, str(ROOT / "tests" / "two_peers.py"), script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    seen = json.loads(done.stdout)
+    seen = json.loads(run_in_namespace("tests.two_peers", script))
     assert seen["ours"] == seen["kernel"] and seen["kernel"]
