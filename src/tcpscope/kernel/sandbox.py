@@ -96,7 +96,7 @@ class Host:
         if done.returncode:
             raise TcpscopeError(f"nft: {done.stderr.decode(errors='replace').strip()}\n{script}")
 
-    def run(self, *argv: str, timeout_s: float = 20) -> str:
+    def run(self, *argv: str, timeout_s: float = 60) -> str:
         """Run a program on this host to its end and return what it printed. Raises ``TcpscopeError`` on failure."""
         with self.entered():
             done = subprocess.run(argv, capture_output=True, check=False, timeout=timeout_s)

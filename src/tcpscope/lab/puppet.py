@@ -32,14 +32,14 @@ def keep(sock: socket.socket) -> int:
 def new(family: int, kind: int, proto: int) -> int:
     """Make a socket; calls on it give up after 10 s, so that a scene that goes wrong ends."""
     sock = socket.socket(family, kind, proto)
-    sock.settimeout(10)
+    sock.settimeout(30)
     return keep(sock)
 
 
 def accept(fd: int) -> list[Any]:
     """Accept one connection; return its descriptor and the peer's address."""
     sock, peer = SOCKETS[fd].accept()
-    sock.settimeout(10)
+    sock.settimeout(30)
     return [keep(sock), list(peer)]
 
 
@@ -52,7 +52,7 @@ def try_connect(address: list[Any], times: int) -> list[int]:
     """Connect again and again with new sockets that are closed at once when refused; return ``[tries, fd or -1]``."""
     for tried in range(1, times + 1):
         sock = socket.socket()
-        sock.settimeout(10)
+        sock.settimeout(30)
         try:
             sock.connect(tuple(address))
         except ConnectionRefusedError:
@@ -68,7 +68,7 @@ def accept_waiting(fd: int) -> list[int]:
     with at_once(fd) as listener:
         while True:
             sock, _ = listener.accept()
-            sock.settimeout(10)
+            sock.settimeout(30)
             accepted.append(keep(sock))
     return accepted
 
@@ -88,7 +88,7 @@ def at_once(fd: int) -> Iterator[socket.socket]:
         with contextlib.suppress(BlockingIOError):
             yield sock
     finally:
-        sock.settimeout(10)
+        sock.settimeout(30)
 
 
 def send(fd: int, payload: str) -> int:

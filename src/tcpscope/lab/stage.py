@@ -29,7 +29,7 @@ from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
 PORT = 10050
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 class Moment(NamedTuple):

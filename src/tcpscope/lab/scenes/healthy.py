@@ -42,7 +42,7 @@ def _look_under_load(stage: Stage, load: subprocess.Popen[bytes], least: Callabl
         stage.diagnose(host)
         _verify_single_look(stage, host)
     stage.verify("connections were in use", True, busy > 0)
-    load.wait(timeout=20)
+    load.wait(timeout=60)
 
 
 def _verify_single_look(stage: Stage, host: Host) -> None:

@@ -42,7 +42,7 @@ def time_wait_expires(stage: Stage) -> None:
     stage.step("58 seconds pass (tcp_fin_timeout is 5 s here).")
     time.sleep(58)
     stage.expect("still there", [waiting], [listening()])
-    is_over = stage.expect("over", [], [listening()], patience_s=10).ok
+    is_over = stage.expect("over", [], [listening()], patience_s=30).ok
     # Linux: the timer wheel runs up to 7 % late.
     stage.verify("60 seconds, give or take", True, 59.5 <= time.monotonic() - began <= 66)
     stage.verify(
