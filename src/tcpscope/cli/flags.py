@@ -53,9 +53,7 @@ _OF_OTHERS = {
     "--continuous": "--watch=1",
 }
 #: Words a filter begins with, as far as they are no lists of columns.
-_FILTER_WORDS = frozenset(
-    ("state", "exclude", "src", "dst", "sport", "dport", "not", "pid", "comm", "uid", "age", "rtt")
-)
+_FILTER_WORDS = frozenset(("state", "exclude", "src", "dst", "sport", "dport", "host", "port", "not", "pid", "comm"))
 
 EPILOG = """examples:
   tcpscope list -tanp                        every TCP socket with its program, as netstat -tanp
@@ -68,7 +66,7 @@ EPILOG = """examples:
 
 FILTER is an expression as ss understands it: state time-wait, exclude listening, sport = :443, dst 10.0.0.0/8,
 src [::1]:22, not, and, or, parentheses, autobound; besides: pid comm uid netns age rtt recv-q send-q (age > 10m,
-rtt > 50ms, recv-q > 0, comm nginx, uid root), and :443 for either port.
+rtt > 50ms, recv-q > 0, comm nginx, uid root); for either end :443 or port 443, and host 10.0.0.7.
 
 Without -a, -l and states in FILTER connected sockets are listed, as netstat does. Addresses and ports stay numbers
 unless -r is given.

@@ -8,13 +8,14 @@
     predicate  = ("src" | "dst") ["="] HOST | ("sport" | "dport") [OP] PORT | "dev" [OP] DEVICE
                | "fwmark" [OP] MARK["/"MASK] | "cgroup" [OP] PATH | "autobound" | "state" STATE
                | ("pid" | "uid" | "netns" | "recv-q" | "send-q" | "age" | "rtt" | "comm") [OP] VALUE
-               | ":" PORT
+               | ":" PORT | "port" [OP] PORT | "host" HOST       either end
 
 ``and`` and ``or`` bind equally and from the left: ``a or b and c`` is ``(a or b) and c``. The manual of ss says
 otherwise, its grammar does this, and what counts here is to select what ss selects (measured with iproute2 6.1).
 ``and`` may be left out. Every operator has the aliases of ss (``= == eq``, ``!= ne neq``, ``& && and`` ...).
-Differences, all of them things ss refuses: parentheses and operators need no spaces around them, ``:443`` alone means
-either side, a state may stand anywhere (also before ``and`` and ``or``), states are read in every tool's spelling.
+Differences, all of them things ss refuses: parentheses and operators need no spaces around them, ``:443`` and
+``port 443`` mean either end, a state may stand anywhere (also before ``and`` and ``or``), states are read in the
+spelling of every tool.
 
 Names (services, hosts, devices, users) are looked up through :class:`Names`; this room does no I/O.
 """
@@ -46,7 +47,21 @@ _ALIASES = {
     "src-port": "sport",
     "excl": "exclude",
 }
-PREDICATES = ("src", "dst", "sport", "dport", "dev", "fwmark", "cgroup", "autobound", "state", "comm", *QUANTITIES)
+PREDICATES = (
+    "src",
+    "dst",
+    "sport",
+    "dport",
+    "host",
+    "port",
+    "dev",
+    "fwmark",
+    "cgroup",
+    "autobound",
+    "state",
+    "comm",
+    *QUANTITIES,
+)
 
 _ALL = frozenset(State)
 #: Groups of states that ss knows by name.
@@ -236,6 +251,14 @@ class _Parser:
             return self._host(word)
         if word in ("sport", "dport"):
             return self._port(token, ex.LOCAL if word == "sport" else ex.REMOTE)
+        if word == "port":
+            return self._either_port(token)
+        if word == "host":
+            self._operator(token, ("=",))
+            at = self.at
+            source = self._host("src")
+            self.at = at
+            return ex.Or(source, self._host("dst"))
         if word == "autobound":
             return ex.Autobound(*self.names.ephemeral_ports)
         if word == "state":
@@ -270,6 +293,15 @@ class _Parser:
         if text.lstrip(":") == "*":
             return _with_family(family, ex.Host(side))
         return _with_family(family, ex.Port(side, operator, self._port_number(token, text.removeprefix(":"))))
+
+    def _either_port(self, subject: _Token) -> ex.Expression:
+        """``port 443`` as tcpdump has it: at either end; ``port != 443``: at none."""
+        at = self.at
+        local = self._port(subject, ex.LOCAL)
+        is_negated = self.tokens[at].text.lower() in OPERATORS and OPERATORS[self.tokens[at].text.lower()] == "!="
+        self.at = at
+        remote = self._port(subject, ex.REMOTE)
+        return ex.And(local, remote) if is_negated else ex.Or(local, remote)
 
     def _port_number(self, token: _Token, text: str) -> int:
         number = _number(text)

@@ -151,6 +151,10 @@ def test_other_predicates():
     assert parse_filter("cgroup = /a/b/").expression == ex.Cgroup("/a/b")
     assert parse_filter("autobound", NAMES).expression == ex.Autobound(40000, 50000)
     assert parse_filter("comm ngin*").expression == ex.Command("=", "ngin*")
+    assert parse_filter("port 443").expression == parse_filter(":443").expression
+    assert parse_filter("port = :443 and state listen", NAMES).expression.left == parse_filter(":443").expression
+    assert parse_filter("port != 443").expression == ex.And(ex.Port("src", "!=", 443), ex.Port("dst", "!=", 443))
+    assert parse_filter("host 10.0.0.7").expression == parse_filter("src 10.0.0.7 or dst 10.0.0.7").expression
     assert parse_filter(":443").expression == ex.Or(ex.Port("src", "=", 443), D443)
 
 
