@@ -1,5 +1,7 @@
 """The engines find the same connections, states and transitions in random traffic, sensible and not."""
 
+import random
+
 import pytest
 from tests.made_captures import frame, icmp_frame, pcap, random_capture
 from tests.packet_engines import everything, run_compiled, run_interpreted, run_pure
@@ -124,3 +126,27 @@ def test_rows_in_arrays_are_judged_as_rows_in_lists(tmp_path):
         assert arrays == lists, seed
         kinds |= {group[0] for group in lists[0]}
     assert len(kinds) >= 10, kinds
+
+
+def mutate(rng, raw):
+    """Change octets, flip bits, copy stretches over others; the file header stays."""
+    for _ in range(rng.randrange(1, 30)):
+        at = rng.randrange(24, len(raw))
+        kind = rng.randrange(3)
+        if kind == 0:
+            raw[at] = rng.randrange(256)
+        elif kind == 1:
+            raw[at] ^= 1 << rng.randrange(8)
+        else:
+            start, length = rng.randrange(len(raw)), rng.randrange(1, 80)
+            raw[at : at + length] = raw[start : start + length]
+    return raw
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_engines_agree_on_mutated_captures(tmp_path, block):
+    rng = random.Random(9293 + block)
+    path = tmp_path / "mutant.pcap"
+    for seed in range(40):
+        path.write_bytes(mutate(rng, bytearray(pcap(random_capture(40 * block + seed)))))
+        assert sorted(run_interpreted(path).rows()) == sorted(run_pure(path).rows()), (block, seed)
