@@ -71,7 +71,7 @@ def _leak(look: Look, sockets: Sequence[Socket], unknown: Sequence[Socket], send
     share = descriptor_share(look, sockets)
     growth = growth_per_minute(look, sockets, key)
     _witness_close_wait(look, case, sockets, unknown, sending)
-    if share is not None:
+    if share is not None and share >= 0.01:
         case.witness(min(0.5, share), f"{percent(share)} of its {_descriptors(look, sockets)} descriptors are these")
     if growth > 0:
         case.witness(0.4, f"growing by {count(growth)} per minute{_full_in(look, sockets, growth)}")
