@@ -16,7 +16,7 @@ from tests.made_captures import ACK, PSH, Talk, pcap, random_capture
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 COMMAND = (sys.executable, "-m", "tcpscope", "read")
-PATIENCE_S = 100
+PATIENCE_S = 280
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def kill_a_worker_at_work(client, command):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_cluster_of_two_workers_one_killed_at_work(pieces):
     distributed = pytest.importorskip("distributed")
     alone = subprocess.run([*COMMAND, "--json", *pieces], env=ENVIRONMENT, capture_output=True, check=True)
