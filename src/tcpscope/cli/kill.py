@@ -8,12 +8,15 @@ import sys
 from tcpscope.cli.filtering import read_selection
 from tcpscope.cli.flags import new_parser
 from tcpscope.cli.list import is_coloured, warn, write
-from tcpscope.live.killing import REMARK, Choice, Outcome, choose_victims, close_sockets
+from tcpscope.live.killing import REMARK, Choice, Outcome, choose_victims, close_sockets, tell_price
 from tcpscope.model.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+    from tcpscope.model.socket import Socket
 
 EPILOG = f"""examples:
   tcpscope kill --dry-run state close-wait        what would be closed
@@ -36,7 +39,7 @@ def run(argv: list[str]) -> int:
         _show(choice, arguments)
     outcome = Outcome()
     if choice.victims and not arguments.dry_run:
-        if not arguments.yes and not _is_agreed(len(choice.victims)):
+        if not arguments.yes and not _is_agreed(choice.victims):
             print("nothing was closed", file=sys.stderr)
             return 1
         outcome = close_sockets(choice.victims, arguments.netns)
@@ -84,9 +87,9 @@ def _own_session() -> tuple[str, int, str, int] | None:
     return words[0], int(words[1]), words[2], int(words[3])
 
 
-def _is_agreed(number: int) -> bool:
+def _is_agreed(victims: Sequence[Socket]) -> bool:
     sys.stdout.flush()
-    print(f"{REMARK}\nClose {_sockets(number)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{tell_price(victims)}\nClose {_sockets(len(victims))}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -115,7 +118,7 @@ def _report(arguments: argparse.Namespace, choice: Choice, outcome: Outcome) -> 
             "closed": [socket_object(socket) for socket in outcome.closed],
             "gone": [socket_object(socket) for socket in outcome.gone],
             "spared": list(choice.spared),
-            "remark": REMARK,
+            "remark": tell_price(choice.victims),
         }
         print(json.dumps(found, separators=(",", ":")))
         return
@@ -123,7 +126,7 @@ def _report(arguments: argparse.Namespace, choice: Choice, outcome: Outcome) -> 
     if not choice.victims:
         print("no socket matches", file=sys.stderr)
     elif arguments.dry_run:
-        print(f"would close {_sockets(len(choice.victims))} (dry run). {REMARK}", file=sys.stderr)
+        print(f"would close {_sockets(len(choice.victims))} (dry run). {tell_price(choice.victims)}", file=sys.stderr)
     else:
         gone = f"; {_sockets(len(outcome.gone))} had ended meanwhile" if outcome.gone else ""
         print(f"closed {_sockets(len(outcome.closed))}{gone}", file=sys.stderr)

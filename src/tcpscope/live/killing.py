@@ -25,6 +25,21 @@ REMARK = (
 )
 
 
+_SILENT = "No peer is told: with a handshake open, both FINs out or a mini-socket the kernel forgets and sends nothing."
+#: Linux: ``tcp_need_reset()``; a listener resets the connections nobody has accepted.
+_WITH_RESET = frozenset(
+    (State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT_1, State.FIN_WAIT_2, State.SYN_RECEIVED, State.LISTEN)
+)
+
+
+def tell_price(victims: Sequence[Socket]) -> str:
+    """Say what closing these sockets from outside costs."""
+    silent = sum(socket.kind != "full" or socket.state not in _WITH_RESET for socket in victims)
+    if not silent:
+        return REMARK
+    return _SILENT if silent == len(victims) else f"{REMARK} The peers of {silent} of them are not told."
+
+
 class Choice(NamedTuple):
     """The sockets to close, and sentences about those that are left alone."""
 
