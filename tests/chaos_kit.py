@@ -16,7 +16,7 @@ from tcpscope.model.state import State
 #: The most segments one input may cause, timers aside: a window of text and its acknowledgement.
 MOST_REPLIES = 120
 CALLS = ["open", "open", "listen", "send", "send", "send", "receive", "receive", "shutdown", "close", "abort", "status"]
-FLAGS = [0x10, 0x10, 0x10, 0x18, 0x11, 0x02, 0x12, 0x04, 0x14, 0x01, 0x00, 0x30, 0x29, 0xC2, 0x52, 0xFF]
+FLAGS = [0x10, 0x10, 0x10, 0x50, 0xD0, 0x18, 0x11, 0x02, 0x12, 0x04, 0x14, 0x01, 0x00, 0x30, 0x29, 0xC2, 0x52, 0xFF]
 
 
 class Chaos:
@@ -33,6 +33,7 @@ class Chaos:
         bench.connection.set_buffers(receive_bytes=random.choice([1, 700, 65535, 1 << 20]))
         bench.tcb.taken = None
         bench.to(random.choice(list(State)))
+        bench.tcb.ecn = profile.ecn
         self.now_ns = bench.now_ns
         self.connection, self.tcb = bench.connection, bench.tcb
         self.connection.set_keepalive(random.random() < 0.3, idle_ns=10**9, interval_ns=10**9, count=2)
@@ -74,6 +75,7 @@ class Chaos:
         return Segment(
             seq & MASK, ack & MASK, random.choice(FLAGS) if random.random() < 0.8 else random.randrange(256),
             random.choice([0, 1, 100, 8000, 65535]), text, self.options(), random.choice([0, 0, 0, 1, 65535]),
+            ip_ecn=random.choice([0, 0, 2, 3]),
         )  # fmt: skip
 
     def options(self) -> Options:

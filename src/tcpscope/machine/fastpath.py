@@ -37,8 +37,6 @@ def take_predicted(tcb: Tcb, segment: Segment, now_ns: int) -> bool:
         or tcb.out_of_order
         or tcb.missing_fin >= 0
         or tcb.reader_gone
-        or tcb.recovery.phase
-        or tcb.recovery.sacked_bytes
         or tcb.rack.probe_end >= 0
         or options.sack
         or options.user_timeout_ms

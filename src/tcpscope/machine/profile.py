@@ -118,6 +118,7 @@ LINUX = Profile(
     mtu_probing=0,
     min_path_mtu_bytes=552,
     fills_window=True,
+    congestion="cubic",
 )
 
 #: FreeBSD with default sysctls.
@@ -150,6 +151,8 @@ FREEBSD = Profile(
     ignores_rst_in_time_wait=True,
     hard_icmp_aborts=False,
     mtu_probing=0,
+    rack=False,  # its default stack recovers by RFC 6675
+    congestion="cubic",
 )
 
 #: Profile by name, for options and scripts.

@@ -52,8 +52,8 @@ class Recovery:
     """
 
     __slots__ = (
-        "cwr_end", "dup_bytes", "is_repair", "lost_bytes", "must_send", "orders", "phase", "point", "sacked_bytes",
-        "undo", "undo_stamp",
+        "cwr_end", "dup_bytes", "is_repair", "is_rescued", "lost_bytes", "must_send", "orders", "phase", "point",
+        "sacked_bytes", "undo", "undo_stamp",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -61,6 +61,7 @@ class Recovery:
         self.point = self.cwr_end = -1
         self.sacked_bytes = 0
         self.lost_bytes = 0  # lost and not yet sent again
+        self.is_rescued = False  # this recovery has sent its last segment again on suspicion (RFC 6675 §4)
         self.is_repair = False  # the phase is LOSS though no congestion took anything
         self.dup_bytes = 0  # without SACK: what duplicate ACKs say has left the network
         self.must_send = False  # the first segment of a recovery goes whatever the pipe says
@@ -259,7 +260,7 @@ def enter(tcb: Tcb) -> None:
     """
     recovery = tcb.recovery
     recovery.phase, recovery.point, recovery.must_send = RECOVERY, tcb.snd_nxt, True
-    recovery.undo, recovery.undo_stamp, recovery.is_repair = None, -1, False
+    recovery.undo, recovery.undo_stamp, recovery.is_repair, recovery.is_rescued = None, -1, False, False
     tcb.rack.probe_end = -1  # RFC 8985 §7.1
     if recovery.cwr_end >= 0:
         return
@@ -311,6 +312,29 @@ def _detect_by_sack(tcb: Tcb) -> None:
         elif sent.transmissions == 1 and (above > limit or edges >= DUP_THRESHOLD):
             mark_lost(tcb, sent)
         last_sacked = sent.sacked
+    if tcb.recovery.phase == RECOVERY and not tcb.recovery.lost_bytes:
+        _suspect_one_more(tcb)
+
+
+def _suspect_one_more(tcb: Tcb) -> None:
+    """RFC 6675 §4, NextSeg() rules 3 and 4: with nothing else to send, use the window for what may be lost.
+
+    First what lies below something SACKed and was sent once; else, once per recovery, the end of the flight.
+    """
+    flight_bytes = tcb.flight_bytes
+    if tcb.congestion.cwnd_bytes - pipe_bytes(tcb) < tcb.mss_bytes:
+        return
+    if tcb.unsent_bytes and tcb.snd_wnd > flight_bytes:
+        return  # rule 2: new text
+    last_sacked = max((index for index, sent in enumerate(tcb.flight) if sent.sacked), default=0)
+    for sent in tcb.flight[:last_sacked]:
+        if not sent.sacked and sent.transmissions == 1:
+            mark_lost(tcb, sent)
+            return
+    tail = next((sent for sent in reversed(tcb.flight) if not sent.sacked), None)
+    if tail is not None and tail.transmissions == 1 and not tcb.recovery.is_rescued:
+        tcb.recovery.is_rescued = True
+        mark_lost(tcb, tail)
 
 
 def _detect_by_duplicates(tcb: Tcb, acked_bytes: int) -> None:

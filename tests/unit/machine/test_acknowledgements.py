@@ -1,9 +1,10 @@
 """When an ACK goes out, and what it says (RFC 9293 §3.8.6.3, §3.10.7.4; RFC 2018, 2883, 5961)."""
 
 import pytest
-from tests.endpoint_kit import PLAIN, SECOND, Bench
+from tests.endpoint_kit import MS, PLAIN, SECOND, Bench
 
 from tcpscope.machine.profile import PROFILES, RFC
+from tcpscope.machine.receiving import BLOCKS_KEPT
 from tcpscope.machine.sequence import add
 from tcpscope.model.segment import ACK, CWR, ECE, FIN, RST, SYN, Options, Segment
 from tcpscope.model.state import State
@@ -275,3 +276,54 @@ def test_text_with_the_syn_is_delivered_even_when_closed_before_established():
     bench.call("shutdown")
     bench.got(ACK | FIN, seq=add(at, 6), ack=add(bench.tcb.iss, 1))
     assert bench.connection.receive() == b"early" and bench.state is State.CLOSING
+
+
+def test_text_that_is_partly_old_is_acknowledged_at_once():
+    bench = Bench(RFC._replace(timestamps=False)).established(MSS)
+    bench.got(ACK, text=b"abcd")
+    (answer,) = bench.got(ACK, seq=add(bench.seq, -2), text=b"cdef")
+    assert answer.ack == add(bench.seq, 2) and bench.connection.receive() == b"abcdef"
+
+
+def test_text_out_of_order_is_cut_at_the_window():
+    bench = Bench().established(MSS)
+    bench.connection.set_buffers(receive_bytes=65535)
+    left = bench.tcb.rcv_wnd - 100
+    bench.got(ACK, seq=add(bench.seq, left), text=bytes(500))
+    (block,) = bench.tcb.out_of_order
+    assert block.end == bench.tcb.rcv_adv and sum(map(len, block.pieces)) == 100
+
+
+def test_text_cut_at_the_window_is_acknowledged_at_once():
+    bench = Bench().established(MSS)
+    while bench.tcb.rcv_wnd > 100:
+        bench.got(ACK, text=bytes(min(1000, bench.tcb.rcv_wnd - 100)))
+    bench.wait(SECOND)
+    (answer,) = bench.got(ACK, text=bytes(200))
+    assert answer.wnd == 0 and answer.ack == add(bench.seq, -100)
+
+
+def test_later_text_does_not_put_the_delayed_acknowledgement_off():
+    bench = Bench(RFC._replace(timestamps=False)).established(MSS)
+    assert bench.got(ACK, text=b"one") == []
+    assert bench.wait(150 * MS) == []
+    assert bench.got(ACK, text=b"two") == []
+    assert len(bench.wait(RFC.delayed_ack_ns - 150 * MS)) == 1
+
+
+def test_no_more_holes_are_kept_than_is_bearable():
+    bench = Bench().established(MSS)
+    bench.connection.set_buffers(receive_bytes=65535)
+    for hole in range(400):
+        bench.got(ACK, seq=add(bench.seq, 10 + 20 * hole), text=b"island")
+    assert len(bench.tcb.out_of_order) == BLOCKS_KEPT
+
+
+@pytest.mark.parametrize(("timed", "most"), [(True, 3), (False, 4)])
+def test_blocks_leave_room_for_the_timestamp(timed, most):
+    stamp = Options(timestamp=(5, 0)) if timed else Options()
+    bench = Bench(RFC).established(Options(mss=1000, sack_permitted=True, timestamp=stamp.timestamp))
+    for hole in range(6):
+        bench.got(ACK, seq=add(bench.seq, 10 + 20 * hole), text=b"island", options=stamp)
+    (answer,) = bench.out
+    assert len(answer.options.sack) == most

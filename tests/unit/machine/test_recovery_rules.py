@@ -9,6 +9,7 @@ from tcpscope.machine.rack import arm_probe
 from tcpscope.machine.recovery import LOSS, OPEN, RECOVERY, reo_wnd_ns
 from tcpscope.machine.sequence import add
 from tcpscope.model.segment import ACK, CWR, ECE, SYN, Options, Segment
+from tcpscope.wire.options import emit_options
 
 MSS = 1000
 OFFER = Options(mss=MSS, sack_permitted=True)
@@ -215,9 +216,21 @@ def test_probe_of_an_offloaded_group_is_its_last_segment():
 
 def test_probe_and_override_leave_room_for_the_blocks_they_carry():
     bench = rack()
-    bench.got(ACK, seq=add(bench.seq, 500), text=b"later", ack=add(bench.first, 10_000), wnd=1200)
-    sent = bench.wait(SECOND)
-    assert sent and all(len(segment.payload) + 8 * len(segment.options.sack) <= MSS for segment in sent)
+    sent = bench.got(ACK, seq=add(bench.seq, 500), text=b"later", ack=add(bench.first, 10_000), wnd=1200)
+    sent += bench.wait(SECOND)
+    assert max(len(segment.payload) for segment in sent) == MSS - 12
+    for segment in sent:
+        assert len(segment.payload) + len(emit_options(segment.options)) <= MSS
+
+
+@pytest.mark.parametrize("profile", [WITH_RACK, WITH_SACK], ids=["rack", "sack"])
+def test_lost_text_beyond_a_shrunk_window_waits_for_the_window(profile):
+    bench = loaded(OFFER, profile)
+    blocks = ((add(bench.first, 6000), add(bench.first, 10_000)),)
+    sent = bench.got(ACK, ack=bench.first, wnd=1000, options=Options(sack=blocks))
+    assert offsets(bench, sent) == [0]
+    sent = bench.got(ACK, ack=add(bench.first, 1000), wnd=65535, options=Options(sack=blocks))
+    assert offsets(bench, sent)[:2] == [1000, 2000]
 
 
 # RFC 6675 and 6582
@@ -238,6 +251,18 @@ def test_acknowledgement_that_says_nothing_new_by_sack_is_no_duplicate():
     for _ in range(5):
         sack(bench, 0, (1000, 1100))
     assert bench.tcb.dup_acks == 1
+
+
+def test_spare_window_goes_to_what_may_be_lost_and_once_to_the_tail():
+    """RFC 6675 §4, rules 3 and 4: nothing new to send, the window has room."""
+    bench = loaded(OFFER, WITH_SACK)
+    bench.tcb.unsent, bench.tcb.unsent_bytes = [], 0
+    bench.tcb.congestion.cwnd_bytes = 30_000
+    assert sack(bench, 0, (1000, 4000)) == [0]  # three above it: lost
+    bench.tcb.congestion.cwnd_bytes = 30_000
+    assert sack(bench, 0, (1000, 4000), (5000, 6000)) == [4000]  # one above it: only suspected
+    assert sack(bench, 0, (1000, 4000), (5000, 7000)) == [9000]  # the tail, on suspicion
+    assert sack(bench, 0, (1000, 4000), (5000, 8000)) == []  # not again in this recovery
 
 
 def test_duplicates_at_the_end_of_a_recovery_start_no_new_one():

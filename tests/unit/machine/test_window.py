@@ -319,6 +319,85 @@ def test_right_edge_never_moves_left_while_text_comes_in():
             edge = told
 
 
+def test_right_edge_never_moves_left_where_the_field_is_coarse():
+    """With a scale of 14 a field names multiples of 16 KiB: less than was promised must never be told."""
+    bench = Bench(RFC._replace(timestamps=False))
+    bench.connection.set_buffers(receive_bytes=1 << 30)
+    bench.established(Options(mss=1000, window_scale=3))
+    assert bench.tcb.rcv_wscale == 14
+    edge = 0
+    for size in (1000, 1000, 16_000, 900, 40_000, 1000, 1000) * 4:
+        bench.got(ACK, text=bytes(size))
+        bench.connection.receive(size // 2)
+        for segment in bench.out:
+            told = (segment.ack + (segment.wnd << 14) - IRS) & 0xFFFFFFFF
+            assert told >= edge
+            edge = told
+
+
+def test_buffer_larger_than_an_unscaled_field_is_told_as_65535():
+    bench = Bench()
+    bench.connection.set_buffers(receive_bytes=1 << 20)
+    bench.established(MSS)
+    for _ in range(40):
+        bench.got(ACK, text=bytes(3000))
+        assert bench.out[0].wnd == 65535
+        bench.connection.receive()
+
+
+def test_reading_half_the_buffer_is_told_at_once():
+    bench = Bench().established(MSS)
+    bench.connection.set_buffers(receive_bytes=65535)
+    for _ in range(40):
+        bench.got(ACK, text=bytes(1000))
+    assert bench.call("receive", 10_000) == []
+    (update,) = bench.call("receive", 25_000)
+    assert update.wnd == 65535 - 5000
+
+
+def test_two_segments_of_room_in_a_shut_window_are_told_at_once():
+    bench = Bench().established(MSS)
+    while bench.tcb.rcv_wnd:
+        bench.got(ACK, text=bytes(min(1000, bench.tcb.rcv_wnd)))
+    bench.wait(SECOND)
+    assert bench.call("receive", 1999) == []
+    (update,) = bench.call("receive", 1)
+    assert update.wnd == 2000
+
+
+def test_peer_s_window_is_never_overrun():
+    bench = sender(wnd=3500)
+    bench.connection.set_nodelay(True)
+    assert sum(len(segment.payload) for segment in bench.call("send", bytes(9000))) <= 3500
+    assert bench.call("send", b"more") == []
+
+
+def test_short_text_waits_for_the_congestion_window():
+    bench = sender()
+    bench.connection.set_nodelay(True)
+    assert len(bench.call("send", bytes(10_000))) == 10  # the whole initial window
+    assert bench.call("send", b"short") == []
+    assert [bytes(segment.payload) for segment in bench.got(ACK, wnd=65535)] == [b"short"]
+
+
+def test_fin_does_not_ride_beyond_the_window():
+    bench = sender(wnd=2000)
+    bench.connection.send(bytes(2000))
+    sent = bench.call("shutdown")
+    assert sum(len(segment.payload) for segment in sent) == 2000
+    assert not any(segment.flags & FIN for segment in sent)
+    assert [segment.flags & FIN for segment in bench.got(ACK, wnd=1)] == [FIN]
+
+
+def test_window_of_an_older_acknowledgement_is_not_taken():
+    bench = sender()
+    bench.connection.send(bytes(3000))
+    first = bench.flush()[0].seq
+    bench.got(ACK, ack=add(first, 2000), wnd=5000)
+    bench.got(ACK, ack=add(first, 1000), wnd=9)
+    assert bench.tcb.snd_wnd == 5000
+
+
 def test_syn_offers_the_scale_the_buffer_needs():
     bench = Bench(RFC)
     bench.connection.set_buffers(receive_bytes=6 << 20)
