@@ -43,6 +43,9 @@ class KernelServer(threading.Thread):
         peer.sendall(self.text)
         peer.shutdown(socket.SHUT_WR)
         self.was_closed = peer.recv(1) == b""
+        self.finish(peer)
+
+    def finish(self, peer: socket.socket) -> None:
         peer.close()
 
 
