@@ -16,7 +16,7 @@ import pytest
 from tcpscope.machine.linux import deviation
 from tcpscope.packets import analyse
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 COUNT = 1100
 
 
