@@ -167,7 +167,7 @@ def test_command_shows_states_and_writes_the_packets(netns, suffix, tmp_path):
     moves = [(line["source_before"], line["source_state"]) for line in lines if line["source"]["port"] != port]
     assert moves[0] == (None, "SYN_SENT")
     assert ("ESTABLISHED", "FIN_WAIT_1") in moves
-    assert re.search(rf"{len(lines)} packets captured, {len(lines)} TCP segments shown, 1 connections$", err.strip())
+    assert re.search(rf"{len(lines)} packets captured, {len(lines)} TCP segments shown, 1 connection$", err.strip())
     with open_capture(path) as source:
         assert len(list(iter_segments(source.iter_chunks()))) == len(lines)
 

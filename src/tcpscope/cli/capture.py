@@ -156,8 +156,11 @@ class _Shower:
 
 
 def _report(source: LiveSource, shown: int, connections: int) -> None:
+    from tcpscope.doctor.wording import many
+
     dropped = f"; {source.dropped} dropped by the kernel (try a larger ring: -B)" if source.dropped else ""
     print(
-        f"{source.packets} packets captured, {shown} TCP segments shown, {connections} connections{dropped}",
+        f"{many(source.packets, 'packet')} captured, {many(shown, 'TCP segment')} shown, "
+        f"{many(connections, 'connection')}{dropped}",
         file=sys.stderr,
     )

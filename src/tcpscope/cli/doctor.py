@@ -383,7 +383,7 @@ def _print_text(diagnosis: Diagnosis, looks: Sequence[Look], options: argparse.N
     text = render_findings(diagnosis.findings, width, is_coloured(options.color), options.brief)
     alarms = [finding for finding in diagnosis.findings if finding.severity > Severity.INFO]
     if not alarms:
-        lines.append("Nothing wrong was found.\n")
+        lines.append("Nothing wrong was found" + ("; worth knowing:\n" if diagnosis.findings else ".\n"))
     write("\n".join(lines) + "\n" + text + _closing_lines(diagnosis, looks, alarms, width))
 
 

@@ -344,6 +344,7 @@ def _print_table(analysis: Analysis, options: Namespace) -> None:
 def _summarize(analysis: Analysis, names: str) -> list[str]:
     from collections import Counter
 
+    from tcpscope.doctor.wording import many
     from tcpscope.views.connection_table import draw_pairs
     from tcpscope.views.packet_line import spell_clock
 
@@ -352,8 +353,8 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
         return ["no packets"]
     seconds = (totals.last_ns - totals.first_ns) / 1e9
     lines = [
-        f"{totals.packets} packets in {seconds:.3f} s from {spell_clock(totals.first_ns)}, {totals.segments} TCP "
-        f"segments, {totals.connections} connections"
+        f"{many(totals.packets, 'packet')} in {seconds:.3f} s from {spell_clock(totals.first_ns)}, "
+        f"{many(totals.segments, 'TCP segment')}, {many(totals.connections, 'connection')}"
     ]
     for count, what in (
         (totals.not_tcp, "no TCP"),
@@ -361,13 +362,13 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
         (totals.cut, "cut short"),
     ):
         if count:
-            lines.append(f"not followed: {count} packets ({what})")
+            lines.append(f"not followed: {many(count, 'packet')} ({what})")
     if totals.folded:
-        lines.append(f"only counted: {totals.folded} of the connections (SYNs without an answer: a flood)")
+        lines.append(f"only counted: {many(totals.folded, 'connection')} (SYNs without an answer: a flood)")
     if totals.twice:
         lines.append(
-            f"{len(analysis.sources)} points of capture: {totals.twice} connections were seen at two and are counted "
-            "once (-o +notes tells what was lost between)"
+            f"{len(analysis.sources)} points of capture: {many(totals.twice, 'connection')} seen at two, counted once "
+            "(-o +notes tells what was lost between)"
         )
     verdicts: dict[tuple[State, State], Counter[str]] = {}
     for connection in analysis.connections.examples():

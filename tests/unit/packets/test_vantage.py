@@ -39,7 +39,7 @@ def test_connection_at_two_points_is_one(points, is_swapped):
 
 def test_command_says_it_and_ladder_shows_one_point(points, capsys):
     assert main(["read", *points]) == 0
-    assert "2 points of capture: 1 connections were seen at two and are counted once" in capsys.readouterr().out
+    assert "2 points of capture: 1 connection seen at two, counted once" in capsys.readouterr().out
     main(["read", *points, "--json"])
     whole = json.loads(capsys.readouterr().out)
     number = {one["client"]["port"]: one["number"] for one in whole["connections"]}
