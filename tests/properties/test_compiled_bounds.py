@@ -1,8 +1,10 @@
 """Compiled code has bare pointers: it must read nothing behind what was captured, whatever was captured."""
 
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.made_captures import icmp_frame, random_capture
@@ -55,7 +57,10 @@ def test_compiled_engine_reads_nothing_behind_a_frame():
     rng = random.Random(7)
     frames = list(_frames(rng))
     lines = "".join(f"{kind},{data.hex()},{len(data) + rng.choice((0, 0, 900))}\n" for kind, data in frames)
-    found = subprocess.run([sys.executable, "-c", CHILD], input=lines, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [sys.executable, "-c", CHILD], input=lines, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
+    )  # fmt: skip
     assert found.returncode == 0, (found.returncode, found.stderr[-2000:])
     taken, connections = map(int, found.stdout.split())
     assert taken == len(frames)
