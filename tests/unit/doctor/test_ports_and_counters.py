@@ -174,6 +174,15 @@ def test_repetitions_the_peer_had_already_are_reordering():
     assert "packet-loss" not in ids
 
 
+def test_needless_repetitions_of_a_busy_host_hide_no_loss():
+    before = snap()
+    after = grown(before, Tcp__OutSegs=10_000, Tcp__RetransSegs=1500, TcpExt__TCPDSACKRecv=900)
+    (finding,) = found("packet-loss", after, before)
+    assert finding.title.startswith("6.0 % ")
+    assert any("only 600 of what was repeated was needed" in text for text in finding.counter_evidence)
+    assert not found("spurious-retransmit-reorder", after, before)
+
+
 def test_counters_that_went_backwards_judge_nothing():
     before = snap()
     after = before._replace(taken_ns=before.taken_ns + 2 * 10**9, counters=dict.fromkeys(before.counters, 5))
