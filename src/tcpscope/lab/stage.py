@@ -126,6 +126,14 @@ class Stage:
         near = client.connect(self.server.address, port)
         return Pair(near, listener.accept(), listener)
 
+    def spare_time_wait(self) -> None:
+        """Let no reset end a TIME_WAIT at the client early, where they are counted.
+
+        Linux: in about one of 15 runs the trace showed one TIME_WAIT ended by a RST from the closed server (RFC 1337;
+        what the server answered was not captured). With ``tcp_rfc1337=1`` none of 80 runs did.
+        """
+        self.client.set_sysctl("net.ipv4.tcp_rfc1337", 1)
+
     def crowd(self, number: int, *, backlog: int = 128, port: int = PORT, accept: bool = True) -> Crowd:
         """Make a server process and a client process with many connections between them."""
         server, client = self.actor(self.server), self.actor(self.client)

@@ -17,6 +17,7 @@ NARROW = ["sysctl-lint"]
 
 def _prepare(stage: Stage) -> tuple[Actor, ActorSocket]:
     """Give the client 20 ports and make a listener; return the client process and the listener."""
+    stage.spare_time_wait()
     stage.step(f"The client's range of outgoing ports is made small: {PORTS} ports.")
     stage.client.set_sysctl("net.ipv4.ip_local_port_range", f"40000 {40000 + PORTS - 1}")
     stage.client.set_sysctl("net.ipv4.tcp_tw_reuse", 0)

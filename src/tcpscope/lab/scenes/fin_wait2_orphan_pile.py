@@ -34,6 +34,7 @@ def orphans_on_their_way(stage: Stage) -> None:
     """Whoever closes first passes FIN_WAIT_2, and a busy host has as many of these as it closes in the time its peers
     take to answer. Sixty of one peer, moments old, say nothing about that peer.
     """
+    stage.spare_time_wait()
     crowd = stage.crowd(NUMBER)
     crowd.close_clients()
     stage.expect(
@@ -50,6 +51,7 @@ def orphans_on_their_way(stage: Stage) -> None:
 @scene("trap", "a pile of TIME_WAIT: both sides have closed", finding="fin-wait2-orphan-pile")
 def time_wait_pile(stage: Stage) -> None:
     """The same number of mini-sockets, and nothing is wrong: the peer has closed each, this end waits its 60 s."""
+    stage.spare_time_wait()
     crowd = stage.crowd(NUMBER)
     crowd.close_clients()
     crowd.close_servers()

@@ -15,7 +15,7 @@ def tw_bucket_overflow(stage: Stage) -> None:
     peer's FIN with RST: connections that were closed properly end as errors at the peer.
     """
     stage.client.set_sysctl("net.ipv4.tcp_max_tw_buckets", ROOM)
-    _spare_time_wait(stage)
+    stage.spare_time_wait()
     crowd = stage.crowd(NUMBER)
     stage.look_first(stage.client)
     stage.step(f"{NUMBER} connections are closed, client first; there is room for {ROOM}.")
@@ -28,19 +28,10 @@ def tw_bucket_overflow(stage: Stage) -> None:
 @scene("trap", "the same closes with room for them", finding="tw-bucket-overflow")
 def tw_buckets_enough(stage: Stage) -> None:
     """TIME_WAIT as it should be: every connection that was closed first here is remembered for 60 s."""
-    _spare_time_wait(stage)
+    stage.spare_time_wait()
     crowd = stage.crowd(NUMBER)
     stage.look_first(stage.client)
     crowd.close_clients()
     crowd.close_servers()
     stage.expect("all remain", [Seen(State.TIME_WAIT, number=NUMBER)], [listening()])
     stage.diagnose(stage.client, never=["tw-bucket-overflow"])
-
-
-def _spare_time_wait(stage: Stage) -> None:
-    """Let no reset end TIME_WAIT early.
-
-    Linux: in about one of 15 runs the trace showed one TIME_WAIT ended by a RST from the closed server (RFC 1337;
-    what the server answered was not captured). With ``tcp_rfc1337=1`` none of 80 runs did. Here they are counted.
-    """
-    stage.client.set_sysctl("net.ipv4.tcp_rfc1337", 1)
