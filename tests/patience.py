@@ -69,7 +69,7 @@ def in_its_own_namespace(test):
     """Give ``test`` a namespace as its first argument; when it fails, twice more another one.
 
     Why: a record may be missing through no fault of ours. Measured on Linux 6.18 in a virtual machine: of the moves
-    that the timer tick makes (a late ACK, the end of a wait) up to one in 200 was recorded by no tracepoint, neither
+    that the timer tick makes (a late ACK, the end of a wait) up to one in 150 was recorded by no tracepoint, neither
     for BPF nor for perf, and none of them counted it as lost. A defect of ours fails every time.
     """
 
