@@ -33,9 +33,12 @@ def run(argv: list[str]) -> int:
     if options.json:
         _print_json(snapshot, findings, took_ms)
         return 0
+    import shutil
+
     from tcpscope.views.overview import render_overview
 
-    write(render_overview(snapshot, findings, took_ms, names=options.names, colour=is_coloured(options.color)))
+    width, colour = shutil.get_terminal_size((100, 24)).columns, is_coloured(options.color)
+    write(render_overview(snapshot, findings, took_ms, names=options.names, colour=colour, width=width))
     return 0
 
 
@@ -64,7 +67,8 @@ def _diagnose(snapshot: Snapshot) -> list[Finding]:
 def _print_json(snapshot: Snapshot, findings: Sequence[Finding], took_ms: float) -> None:
     import json
 
-    from tcpscope.views.overview import count_states, find_listeners
+    from tcpscope.live.listeners import find_listeners
+    from tcpscope.views.overview import count_states
 
     document = {
         "schema": "tcpscope.overview/1",
@@ -77,10 +81,12 @@ def _print_json(snapshot: Snapshot, findings: Sequence[Finding], took_ms: float)
         "listeners": [
             {
                 "local": one.socket.local._asdict(),
+                "v6only": one.socket.v6only,
+                "sockets": one.sockets,
                 "processes": [owner._asdict() for owner in one.socket.owners],
                 "connections": one.connections,
-                "waiting": one.socket.recv_q,
-                "backlog": one.socket.backlog,
+                "waiting": one.waiting,
+                "backlog": one.backlog,
             }
             for one in find_listeners(snapshot.sockets)
         ],

@@ -8,10 +8,11 @@ from tcpscope.cli.list import is_coloured, warn, write
 from tcpscope.live import counts
 from tcpscope.live.counts import Count
 from tcpscope.live.listing import read_listing
-from tcpscope.live.sockets import describe_coverage, read_sockets
+from tcpscope.live.sockets import describe_coverage, read_namespaces
 from tcpscope.model.errors import UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.spelling import DIALECTS, IDENTIFIERS
+from tcpscope.model.state import State
 from tcpscope.views.row_table import escape, paint
 from tcpscope.views.table import Column, render_csv, render_table
 
@@ -86,7 +87,7 @@ def _count(options: StatesOptions) -> tuple[list[Count], Coverage]:
         return counts.count_sockets(sockets), coverage
     if options.by == "listener":
         # Why read again: a filter may have left the listeners out.
-        listeners = read_sockets(tcp=1 << 10, udp=0, detail=False, owners=False, netns=options.netns)[0]
+        listeners = _read_listeners(options)
         return counts.count_sockets(sockets, counts.by_listener(listeners)), coverage
     keys = {"process": counts.by_process, "remote": counts.by_remote, "netns": counts.by_netns(labels)}
     return counts.count_sockets(sockets, keys[options.by]), coverage
@@ -101,6 +102,11 @@ def _read(options: StatesOptions, tcp: int, udp: int, family: int) -> tuple[Sequ
         detail=False,
         owners=options.by == "process",
     )
+
+
+def _read_listeners(options: StatesOptions) -> Sequence[Socket]:
+    everywhere, only = options.all_namespaces, 1 << State.LISTEN
+    return read_namespaces(everywhere=everywhere, netns=options.netns, tcp=only, udp=0, detail=False, owners=False)[0]
 
 
 def _print_json(rows: Sequence[Count], coverage: Coverage, by: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tcpscope.kernel.namespaces import inside
+from tcpscope.live.listeners import listener_finder
 from tcpscope.live.listing import Listing, read_listing
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.socket import Socket
@@ -69,20 +70,13 @@ def by_remote(socket: Socket) -> Iterator[str]:
     yield socket.remote.unmapped if socket.remote.port else ""
 
 
-def by_listener(sockets: Iterable[Socket]) -> Callable[[Socket], Iterator[str]]:
-    """Make a key: the listening socket a connection came in through, by its own address or port; else empty."""
-    listeners = {
-        (socket.local.unmapped if not socket.local.is_wildcard else "*", socket.local.port): str(socket.local)
-        for socket in sockets
-        if socket.is_listener
-    }
+def by_listener(listeners: Iterable[Socket]) -> Callable[[Socket], Iterator[str]]:
+    """Make a key: the address of the listener a connection came in through, ``*:80`` for both families; else empty."""
+    find = listener_finder(listeners)
 
     def key(socket: Socket) -> Iterator[str]:
-        port = socket.local.port
-        if socket.is_listener:
-            yield str(socket.local)
-        else:
-            yield listeners.get((socket.local.unmapped, port)) or listeners.get(("*", port), "")
+        listener = socket if socket.is_listener else find(socket)
+        yield listener.listening_at if listener else ""
 
     return key
 

@@ -147,6 +147,12 @@ class Socket(NamedTuple):
         return self.state == State.LISTEN
 
     @property
+    def listening_at(self) -> str:
+        """Where a listener listens, as ss writes it: ``*:80`` takes both families, ``[::]:80`` IPv6 alone."""
+        takes_both = self.local.address == "::" and self.v6only is False
+        return f"*:{self.local.port}" if takes_both else str(self.local)
+
+    @property
     def is_unaccepted(self) -> bool:
         """Whether the handshake is complete but no program has called accept() (no inode yet)."""
         return (

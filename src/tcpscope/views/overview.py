@@ -1,9 +1,14 @@
-"""The first screen: host, counts per state, listeners of note, what is wrong, and where to go next."""
+"""The first screen: host, counts per state, listeners of note, what is wrong, and where to go next.
+
+No line is wider than the terminal: sentences are wrapped, states and listeners stand in fewer columns.
+"""
 
 from __future__ import annotations
 
+import textwrap
+
+from tcpscope.live.listeners import find_listeners
 from tcpscope.model.finding import Finding, Severity
-from tcpscope.model.record import NamedTuple
 from tcpscope.model.snapshot import Snapshot
 from tcpscope.model.socket import Socket
 from tcpscope.model.spelling import DIALECTS
@@ -12,33 +17,21 @@ from tcpscope.views.row_table import escape, paint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from tcpscope.live.listeners import Listener
+
+#: Three in a row on a wide terminal.
 _ORDER = (
-    (State.LISTEN, State.ESTABLISHED, State.CLOSE_WAIT),
-    (State.SYN_SENT, State.SYN_RECEIVED, State.TIME_WAIT),
-    (State.FIN_WAIT_1, State.FIN_WAIT_2, State.LAST_ACK),
-    (State.CLOSING, State.CLOSED),
+    *(State.LISTEN, State.ESTABLISHED, State.CLOSE_WAIT),
+    *(State.SYN_SENT, State.SYN_RECEIVED, State.TIME_WAIT),
+    *(State.FIN_WAIT_1, State.FIN_WAIT_2, State.LAST_ACK),
+    *(State.CLOSING, State.CLOSED),
 )
 _LISTENERS, _FINDINGS = 8, 5
-
-
-class Listener(NamedTuple):
-    """One listening address: who, how many connections it has, and its queue of not accepted ones."""
-
-    socket: Socket
-    connections: int
-
-
-def find_listeners(sockets: Sequence[Socket]) -> list[Listener]:
-    """Return the listeners, those with waiting connections first, then those with many."""
-    listening = [socket for socket in sockets if socket.is_listener]
-    busy: dict[int, int] = {}
-    for socket in sockets:
-        if socket.proto == "tcp" and not socket.is_listener:
-            busy[socket.local.port] = busy.get(socket.local.port, 0) + 1
-    found = [Listener(socket, busy.get(socket.local.port, 0)) for socket in listening]
-    return sorted(found, key=lambda one: (-one.socket.recv_q, -one.connections, one.socket.local.port))
+_CELL_WIDTH = 23
+_NARROWEST, _WIDEST = 40, 120
+_LEAST_PROGRAM_WIDTH = 16
 
 
 def count_states(sockets: Sequence[Socket]) -> dict[State, int]:
@@ -51,22 +44,28 @@ def count_states(sockets: Sequence[Socket]) -> dict[State, int]:
 
 
 def render_overview(
-    snapshot: Snapshot, findings: Sequence[Finding], took_ms: float, *, names: str = "netstat", colour: bool = False
+    snapshot: Snapshot,
+    findings: Sequence[Finding],
+    took_ms: float,
+    *,
+    names: str = "netstat",
+    colour: bool = False,
+    width: int = 80,
 ) -> str:
-    """Render the screen."""
+    """Render the screen, no line of it wider than ``width`` (from 40 on)."""
+    width = max(_NARROWEST, min(width, _WIDEST))
     counts = count_states(snapshot.sockets)
     alarming = {socket.state for one in findings if one.severity >= Severity.MEDIUM for socket in one.sockets}
     host = snapshot.host
     total = sum(counts.values())
     sockets = f"{spell_number(total)} TCP socket{'' if total == 1 else 's'}"
-    lines = [f"{host.name} · {host.kernel} · {sockets} · look took {took_ms:.0f} ms", ""]
-    lines += _state_lines(counts, alarming, names, colour)
-    lines += _listener_lines(find_listeners(snapshot.sockets))
-    lines += _finding_lines(findings, colour)
-    lines += [f"  note: {note}" for note in snapshot.coverage.notes]
-    if snapshot.coverage.notes:
-        lines.append("")
-    lines.append("  more: " + " · ".join(_next_steps(counts, findings)))
+    lines = [*_join((host.name, host.kernel, sockets, f"look took {took_ms:.0f} ms"), width), ""]
+    lines += [*_state_lines(counts, alarming, names, colour, width), ""]
+    lines += [*_listener_lines(find_listeners(snapshot.sockets), width), ""]
+    lines += [*_finding_lines(findings, colour, width), ""]
+    notes = [line for note in snapshot.coverage.notes for line in _wrap(f"note: {note}", width, "  ", "        ")]
+    lines += [*notes, ""] if notes else []
+    lines += _join(_next_steps(counts, findings), width, "  more: ")
     return "\n".join((*lines, ""))
 
 
@@ -75,53 +74,83 @@ def spell_number(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def _state_lines(counts: dict[State, int], alarming: set[State], names: str, colour: bool) -> list[str]:
-    lines = []
-    for group in _ORDER:
+def _wrap(text: str, width: int, first: str, later: str) -> list[str]:
+    return textwrap.wrap(
+        escape(text), width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+    ) or [first]
+
+
+def _join(parts: Sequence[str], width: int, first: str = "") -> list[str]:
+    """Join with dots; a line ends between two parts, never inside of one."""
+    solid = " · ".join(part.replace(" ", "\xa0") for part in parts)
+    lines = textwrap.wrap(
+        solid, width, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
+    )
+    return [line.replace("\xa0", " ") for line in lines]
+
+
+def _state_lines(counts: dict[State, int], alarming: set[State], names: str, colour: bool, width: int) -> Iterator[str]:
+    in_a_row = min(3, (width - 2) // _CELL_WIDTH)
+    for begin in range(0, len(_ORDER), in_a_row):
         cells = []
-        for state in group:
+        for state in _ORDER[begin : begin + in_a_row]:
             text = f"{DIALECTS[names][state]:<12}{spell_number(counts[state]):>7}"
             mark = " ▲" if state in alarming else "  "
             cells.append((paint(text, state) if colour and counts[state] else text) + mark)
-        lines.append(("  " + "  ".join(cells)).rstrip())
-    return [*lines, ""]
+        yield ("  " + "  ".join(cells)).rstrip()
 
 
-def _listener_lines(listeners: Sequence[Listener]) -> list[str]:
+def _listener_lines(listeners: Sequence[Listener], width: int) -> Iterator[str]:
     if not listeners:
-        return ["  nobody listens", ""]
-    lines = ["  listeners                          program               connections   waiting/backlog"]
-    for one in listeners[:_LISTENERS]:
-        socket = one.socket
-        program = ", ".join(sorted({f"{escape(owner.name)} ({owner.pid})" for owner in socket.owners})) or "?"
-        backlog = "?" if socket.backlog is None else str(socket.backlog)
-        lines.append(f"  {socket.local!s:<34} {program:<24} {one.connections:>8}   {socket.recv_q:>7}/{backlog}")
+        yield "  nobody listens"
+        return
+    shown = listeners[:_LISTENERS]
+    address = max(len("listeners"), *(len(one.socket.listening_at) for one in shown))
+    head = f"  {'listeners':<{address}}  connections  waiting/backlog  "
+    is_table = width - len(head) >= _LEAST_PROGRAM_WIDTH
+    yield head + "program" if is_table else "  listeners"
+    for one in shown:
+        place, waiting = one.socket.listening_at, f"{one.waiting}/{'?' if one.backlog is None else one.backlog}"
+        if is_table:
+            line = f"  {place:<{address}}  {spell_number(one.connections):>11}  {waiting:>15}  "
+            yield from _wrap(_spell_programs(one), width, line, " " * len(line))
+        else:
+            facts = f"connections {spell_number(one.connections)}, waiting {waiting}, {_spell_programs(one)}"
+            yield from (f"  {place}", *_wrap(facts, width, "      ", "      "))
     if len(listeners) > _LISTENERS:
-        lines.append(f"  ... and {len(listeners) - _LISTENERS} more: tcpscope list -tlp")
-    return [*lines, ""]
+        yield f"  ... and {len(listeners) - _LISTENERS} more: tcpscope list -tlp"
 
 
-def _finding_lines(findings: Sequence[Finding], colour: bool) -> list[str]:
+def _spell_programs(listener: Listener) -> str:
+    """The first holder, how many others there are, and how many sockets share the address."""
+    owners = sorted({(owner.pid, owner.name) for owner in listener.socket.owners})
+    if not owners:
+        return "?"
+    pid, name = owners[0]
+    more = f" and {len(owners) - 1} more" if len(owners) > 1 else ""
+    shared = f", {listener.sockets} sockets" if listener.sockets > 1 else ""
+    return f"{name} ({pid}){more}{shared}"
+
+
+def _finding_lines(findings: Sequence[Finding], colour: bool, width: int) -> Iterator[str]:
     told = [one for one in findings if one.severity > Severity.INFO] or list(findings[:1])
     if not told:
-        return ["  nothing stands out", ""]
-    lines = []
+        yield "  nothing stands out"
+    margin = " " * 11
     for one in told[:_FINDINGS]:
-        severity = f"{one.severity.name:<8}"
+        first, *rest = _wrap(f"{one.title}  [{one.id}]", width, margin, margin)
+        severity = f"  {one.severity.name:<8}"
         if colour and one.severity >= Severity.HIGH:
             severity = f"\x1b[1;31m{severity}\x1b[0m"
-        lines.append(f"  {severity} {escape(one.title)}  [{one.id}]")
-        lines += [f"           {escape(fact)}" for fact in one.evidence[:1]]
+        yield from (severity + first[len(margin) - 1 :], *rest)
+        for fact in one.evidence[:1]:
+            yield from _wrap(fact, width, margin, margin)
     if len(told) > _FINDINGS:
-        lines.append(f"  ... and {len(told) - _FINDINGS} more: tcpscope doctor")
-    return [*lines, ""]
+        yield f"  ... and {len(told) - _FINDINGS} more: tcpscope doctor"
 
 
 def _next_steps(counts: dict[State, int], findings: Sequence[Finding]) -> list[str]:
-    steps = ["tcpscope doctor", "tcpscope list -tanp"]
     if findings:
-        steps.append(f"tcpscope explain {findings[0].id}")
-    else:
-        fullest = max(counts, key=lambda state: counts[state])
-        steps.append(f"tcpscope explain {fullest.name}")
-    return steps
+        return ["tcpscope doctor", "tcpscope list -tanp", f"tcpscope explain {findings[0].id}"]
+    fullest = max(counts, key=lambda state: counts[state])
+    return ["tcpscope doctor", "tcpscope list -tanp", f"tcpscope explain {fullest.name}"]

@@ -120,7 +120,9 @@ def spell_duration(ms: int) -> str:
 
 def _info_field(key: str, title: str, attribute: str, scale: float = 1.0, digits: int = 0) -> Field:
     def value(socket: Socket) -> int | None:
-        return getattr(socket.tcp_info, attribute) if socket.tcp_info is not None else None
+        # Linux: a listener's numbers are defaults, or mean something else (unacked: waiting for accept())
+        number: int | None = None if socket.is_listener else getattr(socket.tcp_info, attribute, None)
+        return None if attribute == "rtt_us" and not number else number  # 0: nothing measured yet
 
     def spell(socket: Socket, style: Style) -> str:
         number = value(socket)

@@ -20,7 +20,7 @@ class Column(NamedTuple):
     title: str
     width: int = 0
     is_right: bool = False
-    is_open: bool = False  #: padded to ``width`` but never widened for the others' sake (the last column of netstat)
+    is_open: bool = False  #: when it is the last one, padded to ``width`` and never widened for the others' sake
 
 
 def render_table(
@@ -35,7 +35,7 @@ def render_table(
 
     ``paint(row, column, padded text)`` may add colour; it must not change what is seen.
     """
-    widths = [_width(column, index, rows, header) for index, column in enumerate(columns)]
+    widths = [_width(column, index, rows, header, len(columns)) for index, column in enumerate(columns)]
     lines = []
     if header:
         lines.append(" ".join(_pad(column, column.title, width) for column, width in zip(columns, widths, strict=True)))
@@ -63,9 +63,9 @@ def render_csv(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, head
     return out.getvalue()
 
 
-def _width(column: Column, index: int, rows: Sequence[Sequence[str]], header: bool) -> int:
+def _width(column: Column, index: int, rows: Sequence[Sequence[str]], header: bool, count: int) -> int:
     widest = len(column.title) if header else 0
-    if not column.is_open:
+    if not column.is_open or index < count - 1:
         widest = max(widest, max((len(row[index]) for row in rows), default=0))
     return max(column.width, widest)
 

@@ -131,3 +131,28 @@ def test_overview_marks_the_state_of_a_finding():
     assert "CLOSE_WAIT    1 234 ▲" in text
     assert "HIGH" in text and "close-wait-leak" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_overview_fits_the_terminal(width):
+    from tcpscope.model.finding import Finding, Severity
+    from tcpscope.model.snapshot import Coverage, Host, Snapshot
+    from tcpscope.views.overview import render_overview
+
+    holders = tuple(Owner(pid, "python3.11-worker", 3) for pid in range(200_000, 200_009))
+    listeners = [
+        make(State.LISTEN, "2001:db8:aaaa:bbbb", 8000, "::", 0, holders),
+        make(State.LISTEN, "::", 443, "::", 0)._replace(v6only=False, owners=holders[:1]),
+        make(State.LISTEN, "::", 444, "::", 0)._replace(v6only=True),
+    ]
+    finding = Finding(
+        "close-wait-leak", Severity.HIGH, 0.9, "java (2215) does not close " * 4, "", evidence=("oldest " * 30,)
+    )
+    host = Host("web01.example.org", "Linux 6.18.44-some-long-suffix")
+    snapshot = Snapshot(0, listeners, host=host, coverage=Coverage(notes=("3 processes may not be looked at. " * 3,)))
+    lines = render_overview(snapshot, [finding], 41.4, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    assert "*:443" in text and "[::]:444" in text and "python3.11-worker (200000) and 8 more" in text
+    assert "[close-wait-leak]" in text
+    assert "tcpscope explain close-wait-leak" in "\n".join(lines)
