@@ -127,23 +127,26 @@ def socket_of(move: Transition, state: State) -> Socket:
 def _iter_moves(
     feed: Feed, arguments: argparse.Namespace, matches: Matcher | None, ending: Ending
 ) -> Iterator[list[Transition]]:
-    """Iterate batches until count, time or a signal ends it; an empty one now and then, to look around."""
+    """Iterate over the batches of what is wanted; an empty one now and then, to look around."""
     left = arguments.count
-    deadline = None if arguments.duration is None else time.monotonic() + arguments.duration
-    while not ending.signal and (left is None or left > 0):
-        wait_s = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
-        if wait_s <= 0:
-            break
-        moves = feed.read_transitions(wait_s)
+    for moves in _iter_batches(feed, arguments, ending):
         if matches is not None:
             moves = [move for move in moves if matches(move)]
         if left is not None:
             moves = moves[:left]
             left -= len(moves)
         yield moves
-    if not ending.signal and (left is None or left > 0):
-        rest = feed.read_rest()
-        yield [move for move in rest if matches is None or matches(move)][:left]
+        if left == 0:
+            return
+
+
+def _iter_batches(feed: Feed, arguments: argparse.Namespace, ending: Ending) -> Iterator[list[Transition]]:
+    """Iterate until time or a signal ends it, and then over what was recorded before that and is not told yet."""
+    deadline = float("inf") if arguments.duration is None else time.monotonic() + arguments.duration
+    while not ending.signal and (wait_s := min(_SLICE_S, deadline - time.monotonic())) > 0:
+        yield feed.read_transitions(wait_s)
+    feed.stop()
+    yield from feed.iter_rest()
 
 
 # lines

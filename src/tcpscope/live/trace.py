@@ -12,7 +12,7 @@ ends, however it ends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol
 
@@ -22,6 +22,8 @@ from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
 TIERS = ("A", "B", "C")
+#: How long the end of a trace may take to tell what was recorded before it: about half a million moves.
+REST_S = 5.0
 
 
 class Source(Protocol):
@@ -40,6 +42,12 @@ class Source(Protocol):
 
     def read_lost(self) -> int:
         """Return how many records were lost since the start."""
+
+    def read_unread(self) -> int:
+        """Return how many records were written and not told yet."""
+
+    def stop(self) -> None:
+        """Let nothing more be recorded; what was recorded can still be read."""
 
     def flush(self) -> list[Transition]:
         """Return what is still held back."""
@@ -92,9 +100,24 @@ class Feed:
             if found or left <= 0:
                 return found
 
+    def stop(self) -> None:
+        """Record no more; what was recorded can still be read."""
+        self._source.stop()
+
+    def iter_rest(self) -> Iterator[list[Transition]]:
+        """Iterate over what was recorded and is not told yet, and at last what was held back.
+
+        Ends after :data:`REST_S` whatever is left: after a flood, and where recording goes on (see :meth:`stop`).
+        """
+        deadline = time.monotonic() + REST_S
+        yield self._source.read(0.0)
+        while self._source.read_unread() and time.monotonic() < deadline:
+            yield self._source.read(0.0)
+        yield self._source.flush()
+
     def read_rest(self) -> list[Transition]:
-        """Return what is still held back (at the end of a trace)."""
-        return self._source.read(0.0) + self._source.flush()
+        """Return what :meth:`iter_rest` iterates over, at once."""
+        return [move for moves in self.iter_rest() for move in moves]
 
     def count_transitions(self, timeout_s: float) -> int:
         """Count instead of telling: wait at most so long, return how many records (or transitions) came.
@@ -126,9 +149,8 @@ class Feed:
         return self._source.read_lost()
 
     def read_unread(self) -> int:
-        """Return how many records wait in the ring: what ending now would leave untold (0 where there is no ring)."""
-        waiting = getattr(self._source, "read_unread", None)
-        return int(waiting()) if waiting is not None else 0
+        """Return how many records were written and not told yet: what ending now would leave untold."""
+        return self._source.read_unread()
 
     def close(self) -> None:
         """Detach from the kernel."""

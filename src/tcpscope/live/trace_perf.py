@@ -210,6 +210,13 @@ class PerfSource:
         """Return how many records the kernel says it lost."""
         return self._rings.lost
 
+    def read_unread(self) -> int:
+        """Return 0: every reading empties the rings."""
+        return 0
+
+    def stop(self) -> None:
+        """Do nothing: the last reading is the end."""
+
     def close(self) -> None:
         """Stop the events."""
         self._rings.close()

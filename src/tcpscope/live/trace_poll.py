@@ -207,6 +207,13 @@ class PollSource:
         """Return how many connections lived and died unseen, and how often announcements found no room."""
         return self._lost + self._comparison.unseen_lives
 
+    def read_unread(self) -> int:
+        """Return 0: a look is compared at once."""
+        return 0
+
+    def stop(self) -> None:
+        """Do nothing: the last look is the end."""
+
     def close(self) -> None:
         """Stop listening."""
         if hasattr(self, "_channel"):

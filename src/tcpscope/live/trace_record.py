@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import iter_unpack
 
-from tcpscope.kernel.bpf.tcp_tracer import RECORD
+from tcpscope.kernel.bpf.tcp_tracer import RECORD, RECORD_BYTES
 from tcpscope.model.record import NamedTuple
 
 
@@ -44,3 +44,8 @@ def iter_events(stretch: bytes) -> Iterator[KernelEvent]:
     make = KernelEvent._make
     for record in iter_unpack(RECORD, stretch):
         yield make(record[2:])
+
+
+def last_time_ns(stretch: bytes) -> int:
+    """Return the time of the last record of a stretch."""
+    return int.from_bytes(stretch[-RECORD_BYTES:][:8], "little")

@@ -43,14 +43,13 @@ class RingBuffer:
         """Return how much is written and not read yet, heads included."""
         return self._producer[0] - self._consumer[0]
 
-    def take(self, limit_bytes: int = 1 << 20) -> bytes:
-        """Take complete records, heads included, as one stretch of ``8 + record_bytes`` each, about ``limit_bytes``.
+    def take(self) -> bytes:
+        """Take all complete records, heads included, as one stretch of ``8 + record_bytes`` each.
 
-        Records the writer has reserved and not finished stop the stretch; they come next time. Why a limit: what is
-        taken must be told before anything else can happen, an interruption for one.
+        Records the writer has reserved and not finished stop the stretch; they come next time.
         """
         start = self._consumer[0]
-        waiting = min(self._producer[0] - start, max(limit_bytes // self._stride, 1) * self._stride)
+        waiting = self._producer[0] - start
         if not waiting:
             return b""
         at = start & self._mask

@@ -110,6 +110,7 @@ class TcpTracer:
 
     def __init__(self, netns: int | None, details: bool = False, layout: Layout | None = None) -> None:
         self._fds: list[int] = []
+        self._links: list[int] = []
         self._ring: RingBuffer | None = None
         self.missing: list[str] = []
         try:
@@ -118,13 +119,18 @@ class TcpTracer:
             self.close()
             raise
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for records at most this long; return whether there are any."""
+        return self._ring is not None and self._ring.wait(timeout_s)
+
+    def take(self) -> bytes:
+        """Return all records that are finished (:data:`RECORD` with the ring's head)."""
+        return b"" if self._ring is None else self._ring.take()
+
     def read(self, timeout_s: float) -> bytes:
-        """Wait for records at most this long; return all that are finished (:data:`RECORD` with the ring's head)."""
-        ring = self._ring
-        if ring is None:
-            return b""
-        ring.wait(timeout_s)
-        return ring.take()
+        """Wait for records at most this long; return all that are finished."""
+        self.wait(timeout_s)
+        return self.take()
 
     def read_lost(self) -> int:
         """Return how many records found no room in the ring, or whose program was interrupted by itself."""
@@ -135,8 +141,14 @@ class TcpTracer:
         """How many records are written and not read yet."""
         return self._ring.waiting_bytes() // (HEAD_BYTES + RECORD_BYTES) if self._ring else 0
 
+    def detach(self) -> None:
+        """Let the programs write no more; what they have written can still be read, and what they lost."""
+        while self._links:
+            os.close(self._links.pop())
+
     def close(self) -> None:
         """Detach and unload everything."""
+        self.detach()
         if self._ring is not None:
             self._ring.close()
             self._ring = None
@@ -167,7 +179,7 @@ class TcpTracer:
         program = self._keep(
             bpf.load_tracing(programs.assemble(tracepoint), bpf.TRACE_RAW_TP, btf_id, f"ts_{tracepoint}")
         )
-        self._keep(bpf.attach_raw_tracepoint(program))
+        self._links.append(bpf.attach_raw_tracepoint(program))
         return program
 
     def _keep(self, fd: int) -> int:
