@@ -1,4 +1,4 @@
-"""packet-loss: one packet in twenty is lost; and the same transfer on a clean path."""
+"""packet-loss: one packet in twenty is lost; and a path that loses next to nothing."""
 
 from __future__ import annotations
 
@@ -34,9 +34,13 @@ def packet_loss(stage: Stage) -> None:
     stage.diagnose(stage.client, "packet-loss")
 
 
-@scene("trap", "the same transfer on a clean path", finding="packet-loss")
+@scene("trap", "one packet in 250 is lost", finding="packet-loss")
 def clean_path(stage: Stage) -> None:
-    """Even a clean path sees a repetition now and then (tail loss probes); that is no loss."""
+    """Every path loses a segment now and then: less than one in a hundred is nothing that a user feels. A busy machine
+    repeats some more without need, which may be said, but is no loss.
+    """
+    stage.server.set_rules("ip protocol tcp numgen inc mod 250 == 100 drop")
     stage.look_first(stage.client)
     stage.verify("octets that arrived", SIZE, _transfer(stage))
-    stage.diagnose(stage.client, never=["packet-loss"])
+    stage.verify("segments were repeated", True, stage.grown(stage.client, "Tcp.RetransSegs") >= 10)
+    stage.diagnose(stage.client, never=["packet-loss"], also=["spurious-retransmit-reorder"])

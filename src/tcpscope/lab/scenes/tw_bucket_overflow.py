@@ -1,4 +1,4 @@
-"""tw-bucket-overflow: the TIME_WAIT table is full; and the same closes with room for them."""
+"""tw-bucket-overflow: the TIME_WAIT table is full; and one that is full and loses nothing."""
 
 from __future__ import annotations
 
@@ -25,13 +25,26 @@ def tw_bucket_overflow(stage: Stage) -> None:
     stage.diagnose(stage.client, "tw-bucket-overflow", also=["sysctl-lint"])
 
 
-@scene("trap", "the same closes with room for them", finding="tw-bucket-overflow")
+@scene("trap", "the table is full to the last place, and was too small an hour ago", finding="tw-bucket-overflow")
 def tw_buckets_enough(stage: Stage) -> None:
-    """TIME_WAIT as it should be: every connection that was closed first here is remembered for 60 s."""
+    """The limit was raised after an overflow: the counter still tells of it, and the table is full again, exactly.
+    Nothing was skipped since: every connection that was closed first here is remembered for 60 s.
+    """
+    stage.client.set_sysctl("net.ipv4.tcp_max_tw_buckets", ROOM)
     stage.spare_time_wait()
     crowd = stage.crowd(NUMBER)
+    for near, far in zip(crowd.client[: ROOM + 1], crowd.server, strict=False):
+        near.close()
+        far.close()
+    stage.expect(
+        "one was skipped",
+        [Seen(State.TIME_WAIT, number=ROOM), Seen(State.ESTABLISHED, 0, 0, "client", number=NUMBER - ROOM - 1)],
+    )
+    stage.client.set_sysctl("net.ipv4.tcp_max_tw_buckets", NUMBER - 1)
     stage.look_first(stage.client)
-    crowd.close_clients()
-    crowd.close_servers()
-    stage.expect("all remain", [Seen(State.TIME_WAIT, number=NUMBER)], [listening()])
-    stage.diagnose(stage.client, never=["tw-bucket-overflow"])
+    stage.step(f"There is room for {NUMBER - 1} now, and the others are closed too.")
+    for near, far in zip(crowd.client[ROOM + 1 :], crowd.server[ROOM + 1 :], strict=True):
+        near.close()
+        far.close()
+    stage.expect("all of them remain", [Seen(State.TIME_WAIT, number=NUMBER - 1)], [listening()])
+    stage.diagnose(stage.client, never=["tw-bucket-overflow"], also=["sysctl-lint"])
