@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable
 
+    from tcpscope.cli.capture import follow_segments as capture
+    from tcpscope.cli.diagram import draw_diagram as diagram
     from tcpscope.cli.explain import find_answer as explain
+    from tcpscope.cli.lab import play_scenes as lab
     from tcpscope.cli.read import read_file as read
+    from tcpscope.cli.simulate import play_story as simulate
+    from tcpscope.cli.tune import compare_settings as tune
     from tcpscope.doctor import diagnose as doctor
     from tcpscope.live.counts import count_states as states
     from tcpscope.live.killing import close_sockets as kill
@@ -23,9 +28,24 @@ if TYPE_CHECKING:
     from tcpscope.live.stats import follow_intervals as stats
     from tcpscope.live.trace import open_trace as trace
 
-    __all__ = ["doctor", "explain", "kill", "list", "read", "snapshot", "states", "stats", "trace"]
+    __all__ = [
+        "capture",
+        "diagram",
+        "doctor",
+        "explain",
+        "kill",
+        "lab",
+        "list",
+        "read",
+        "simulate",
+        "snapshot",
+        "states",
+        "stats",
+        "trace",
+        "tune",
+    ]
 
-#: Verb -> (module, name in it).
+#: Verb -> (module, name in it). The overview of the command line is ``doctor(snapshot())``.
 _VERBS = {
     "list": ("tcpscope.live.sockets", "list_sockets"),
     "snapshot": ("tcpscope.live.snapshot", "take_snapshot"),
@@ -34,8 +54,13 @@ _VERBS = {
     "kill": ("tcpscope.live.killing", "close_sockets"),
     "states": ("tcpscope.live.counts", "count_states"),
     "read": ("tcpscope.cli.read", "read_file"),
+    "capture": ("tcpscope.cli.capture", "follow_segments"),
     "doctor": ("tcpscope.doctor", "diagnose"),
+    "tune": ("tcpscope.cli.tune", "compare_settings"),
     "explain": ("tcpscope.cli.explain", "find_answer"),
+    "diagram": ("tcpscope.cli.diagram", "draw_diagram"),
+    "lab": ("tcpscope.cli.lab", "play_scenes"),
+    "simulate": ("tcpscope.cli.simulate", "play_story"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tcpscope.model.state import State
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 EXISTING = [name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(f"tcpscope.cli.{module}")]
+COMPLETION = DOCS / "install" / "share" / "bash-completion" / "completions" / "tcpscope"
 PAGES = sorted((*DOCS.rglob("*.md"), *ROOT.glob("*.md")))
 
 
@@ -61,7 +63,7 @@ def test_page_has_one_title_and_no_dead_link(page):
 def test_page_names_only_commands_that_exist(page):
     text = page.read_text(encoding="utf-8")
     for word in re.findall(r"(?:^\s*\$ (?:sudo )?(?:\./)?|`(?:sudo )?)tcpscope ([a-z]+)\b", text, re.MULTILINE):
-        assert word in COMMANDS, word
+        assert word in (*COMMANDS, "help"), word
 
 
 def test_every_state_and_finding_has_a_generated_page(generate):
@@ -80,7 +82,7 @@ def test_life_cycle_page_holds_every_row(generate):
 
 
 def test_man_page_names_every_command_and_option(generate):
-    text = generate.generate()[DOCS / "man" / "tcpscope.1"].replace("\\-", "-")
+    text = generate.generate()[DOCS / "install" / "share" / "man" / "man1" / "tcpscope.1"].replace("\\-", "-")
     for command in EXISTING:
         assert f".SS tcpscope {command}\n" in text
         parser = generate.command_line.parser_of([command])
@@ -89,6 +91,21 @@ def test_man_page_names_every_command_and_option(generate):
                 () if action.help in (None, "==SUPPRESS==") or "-h" in action.option_strings else action.option_strings
             ):
                 assert option in text, (command, option)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("do", "doctor"), ("lab run fin-w", "fin-wait-2"), ("simulate three", "three-lost"), ("help li", "list"),
+     ("explain close-wait-l", "close-wait-leak"), ("list --col", "--columns")],
+)  # fmt: skip
+def test_bash_completes(line, offered):
+    words = ["tcpscope", *line.split()]
+    script = f"""
+        source {COMPLETION}; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; _tcpscope
+        echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert offered in done.stdout.split()
 
 
 def test_help_block_is_filled_and_a_changed_one_is_drift(generate, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 from tests.patience import PATIENCE_S, wait_until, wait_until_settled
 from tests.peers import peer, run_peer
 
+import tcpscope
 from tcpscope.capture import open_capture
 from tcpscope.capture.libpcap_filter import PacketFilter, is_available
 from tcpscope.capture.live import LiveSource, filter_link_type_of
@@ -251,3 +252,16 @@ def test_vlan_tag_the_kernel_took_out_is_put_back(netns):
     with source:
         packets = [data for _, data, _, _ in collect(source, in_namespace(netns, act))]
     assert frame in packets
+
+
+def test_verb_capture_follows_from_the_call_on_until_it_is_closed(netns):
+    with netns.entered():
+        segments = tcpscope.capture("lo")
+        port = talk()
+        first = [next(segments) for _ in range(3)]
+        segments.close()
+    assert [number for number, _ in first] == [1, 1, 1]
+    assert first[0][1].destination.port == port
+    assert [seen.source_state.name for _, seen in first] == ["SYN_SENT", "SYN_RECEIVED", "ESTABLISHED"]
+    with pytest.raises(StopIteration):
+        next(segments)

@@ -11,7 +11,9 @@ from tcpscope.model.record import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Generator
 
+    from tcpscope.capture.libpcap_filter import PacketFilter
     from tcpscope.capture.live import LiveSource
     from tcpscope.capture.writing import CaptureFile
     from tcpscope.model.captured import CapturedSegment
@@ -30,20 +32,44 @@ the file afterwards (tcpscope read trace.pcapng) for what later packets prove or
 def run(argv: list[str]) -> int:
     """Run ``tcpscope capture``."""
     options = _parse(argv)
-    from tcpscope.capture.live import LiveSource, filter_link_type_of
+    from tcpscope.capture.live import LiveSource
 
-    packet_filter = None
-    if options.filter:
-        from tcpscope.capture.libpcap_filter import PacketFilter
-
-        packet_filter = PacketFilter(" ".join(options.filter), filter_link_type_of(options.interface))
     with LiveSource(
         options.interface,
         ring_bytes=options.buffer << 10,
-        packet_filter=packet_filter,
+        packet_filter=_compile_filter(" ".join(options.filter), options.interface),
         promiscuous=not options.no_promiscuous,
     ) as source:
         return _follow(source, options)
+
+
+def follow_segments(interface: str = "any", filter: str = "") -> Generator[tuple[int, CapturedSegment], None, None]:
+    """Follow the TCP segments of an interface: ``(number of the connection, segment with both ends' states)``.
+
+    ``tcpscope.capture`` is this. ``filter`` is an expression of tcpdump's. Packets are taken from the call on; it never
+    ends by itself, and closing it gives the interface back. Raises ``NotPermitted`` without CAP_NET_RAW.
+    """
+    from tcpscope.capture.live import LiveSource
+
+    return _iter_seen(LiveSource(interface, packet_filter=_compile_filter(filter, interface)))
+
+
+def _iter_seen(source: LiveSource) -> Generator[tuple[int, CapturedSegment], None, None]:
+    from tcpscope.packets.following import Follower
+
+    follower = Follower()
+    with source:
+        for chunk in source.iter_chunks():
+            yield from follower.follow(chunk)
+
+
+def _compile_filter(expression: str, interface: str) -> PacketFilter | None:
+    if not expression:
+        return None
+    from tcpscope.capture.libpcap_filter import PacketFilter
+    from tcpscope.capture.live import filter_link_type_of
+
+    return PacketFilter(expression, filter_link_type_of(interface))
 
 
 def _parse(argv: list[str]) -> Namespace:

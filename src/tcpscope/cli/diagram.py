@@ -20,7 +20,8 @@ EXAMPLES = """examples:
 def run(argv: list[str]) -> int:
     """Run ``tcpscope diagram``."""
     arguments = _parser().parse_args(argv)
-    text = _draw(arguments)
+    by_name = "mermaid" if (arguments.output or "").endswith((".mmd", ".mermaid")) else "svg"
+    text = draw_diagram(arguments.highlight or "", arguments.format or by_name)
     if arguments.output in (None, "-"):
         sys.stdout.write(text)
         return 0
@@ -41,15 +42,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _draw(arguments: argparse.Namespace) -> str:
+def draw_diagram(highlight: str = "", format: str = "svg") -> str:
+    """Draw the life cycle as ``svg`` or ``mermaid``, one state of any spelling marked. ``tcpscope.diagram`` is this.
+
+    Raises ``UsageError`` for what is no state.
+    """
     from tcpscope.explain.states import state_named
     from tcpscope.model.errors import UsageError
     from tcpscope.views.diagram import emit_mermaid, emit_svg
 
     marked = None
-    if arguments.highlight:
-        marked = state_named(arguments.highlight)
+    if highlight:
+        marked = state_named(highlight)
         if marked is None:
-            raise UsageError(f"{arguments.highlight!r} is no TCP state; 'tcpscope explain states' lists them")
-    by_name = "mermaid" if (arguments.output or "").endswith((".mmd", ".mermaid")) else "svg"
-    return emit_mermaid(marked) if (arguments.format or by_name) == "mermaid" else emit_svg(marked)
+            raise UsageError(f"{highlight!r} is no TCP state; 'tcpscope explain states' lists them")
+    return emit_mermaid(marked) if format == "mermaid" else emit_svg(marked)

@@ -103,6 +103,18 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0 if all(outcome.ok or (outcome.skipped and len(outcomes) > 1) for outcome in outcomes) else 1
 
 
+def play_scenes(*names: str) -> list[Outcome]:
+    """Play scenes one after the other and return what each has shown. ``tcpscope.lab`` is this.
+
+    A kind (``state``) or ``all`` stands for several. Raises ``UsageError`` for a name there is not, ``NotPermitted``
+    without root.
+    """
+    from tcpscope.lab.play import play_scene
+    from tcpscope.lab.scene import find_scenes
+
+    return [play_scene(scene) for scene in find_scenes(names)]
+
+
 def _play(scene: Scene, arguments: argparse.Namespace) -> Outcome:
     from tcpscope.lab.play import play_scene
     from tcpscope.views.scene_ladder import SceneLadder

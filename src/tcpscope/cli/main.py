@@ -60,7 +60,7 @@ def _dispatch(argv: list[str]) -> int:
     _replace_closed_streams()
     name = argv[0] if argv else "overview"
     if name in ("-h", "--help", "help"):
-        return _print_help()
+        return _print_help_of(argv[1]) if len(argv) > 1 and argv[1][:1] != "-" else _print_help()
     if name in ("-V", "--version"):
         return _print_version()
     arguments = argv[1:]
@@ -89,6 +89,11 @@ def _print_help() -> int:
     print("usage: tcpscope [COMMAND] [OPTIONS]\n\n" + "\n".join(lines))
     print("\n  tcpscope COMMAND --help shows options and examples.")
     return 0
+
+
+def _print_help_of(name: str) -> int:
+    """``tcpscope help list`` is ``tcpscope list --help``."""
+    return _dispatch([name, "--help"]) if name in COMMANDS else _unknown(name)
 
 
 def _print_version() -> int:

@@ -9,8 +9,9 @@ from typing import TypeVar
 from tcpscope.cli.flags import new_parser
 from tcpscope.cli.list import write
 from tcpscope.machine.congestion import ALGORITHMS
-from tcpscope.machine.profile import PROFILES, Profile
+from tcpscope.machine.profile import LINUX, PROFILES, Profile
 from tcpscope.model.errors import UsageError
+from tcpscope.model.simulated import Step
 from tcpscope.stack.network import MS, Link
 from tcpscope.stack.simulation import fairness, loss_table, play, transfer
 from tcpscope.stack.stories import STORIES
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 _Number = TypeVar("_Number", int, float)
+_CLEAR = Link()  #: 100 ms there and back, nothing lost
 
 EPILOG = """examples:
   tcpscope simulate                                   the stories there are
@@ -114,12 +116,20 @@ def _profile(options: Namespace) -> Profile:
     return profile
 
 
-def _run_story(options: Namespace) -> int:
-    story = STORIES.get(options.story)
+def play_story(name: str, *, link: Link = _CLEAR, profile: Profile = LINUX, seed: int = 1) -> list[Step]:
+    """Play a story over ``link`` in both directions; return its steps. ``tcpscope.simulate`` is this.
+
+    Raises ``UsageError`` for a story there is not.
+    """
+    story = STORIES.get(name)
     if story is None:
-        raise UsageError(f"simulate: no story {options.story!r}; known: {' '.join(STORIES)}")
-    link = _link(options)
-    steps = play(story, profile=_profile(options), links=(link, link), seed=options.seed)
+        raise UsageError(f"simulate: no story {name!r}; known: {' '.join(STORIES)}")
+    return play(story, profile=profile, links=(link, link), seed=seed)
+
+
+def _run_story(options: Namespace) -> int:
+    steps = play_story(options.story, link=_link(options), profile=_profile(options), seed=options.seed)
+    story = STORIES[options.story]
     if options.json:
         objects = [
             step._asdict() | {"states": [state.name for state in step.states], "numbers": list(step.numbers)}

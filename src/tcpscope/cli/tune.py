@@ -33,7 +33,7 @@ Nothing is applied: 'sysctl -p FILE' does that, when you have read it.
 def run(argv: list[str]) -> int:
     """Run ``tcpscope tune``."""
     options = _parser().parse_args(argv)
-    rows = tuned(_read_sysctls(options.netns))
+    rows = compare_settings(options.netns)
     topics = list(dict.fromkeys(row.setting.topic for row in rows))
     unknown = [topic for topic in options.topics if topic not in topics]
     if unknown:
@@ -53,6 +53,18 @@ def run(argv: list[str]) -> int:
     return 0
 
 
+def compare_settings(netns: str | None = None) -> list[Tuned]:
+    """Read the kernel settings that matter, beside what is recommended. ``tcpscope.tune`` is this.
+
+    ``netns`` is another network namespace: a name, a path or ``pid:N``.
+    """
+    from tcpscope.kernel.counters import read_sysctls
+    from tcpscope.kernel.namespaces import inside
+
+    with inside(netns):
+        return tuned(read_sysctls())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "tune", "Show the kernel settings that matter for connections: now, default, better, and why.", _EXAMPLES
@@ -67,14 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--color", choices=("auto", "always", "never"), default="auto")
     add("--json", action="store_true", help="one JSON object (schema tcpscope.tune/1)")
     return parser
-
-
-def _read_sysctls(netns: str | None) -> dict[str, str]:
-    from tcpscope.kernel.counters import read_sysctls
-    from tcpscope.kernel.namespaces import inside
-
-    with inside(netns):
-        return read_sysctls()
 
 
 def _print_json(rows: Sequence[Tuned]) -> None:

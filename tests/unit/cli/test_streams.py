@@ -138,9 +138,18 @@ def test_flags_alone_mean_list(argv):
 
 
 @pytest.mark.parametrize(
+    ("argv", "start"), [("help kill", "usage: tcpscope kill"), ("help", "tcpscope 0."), ("help -h", "tcpscope 0.")]
+)
+def test_help_of_a_command_is_its_help(argv, start):
+    done = run(*argv.split(), stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout.startswith(start)) == (0, True)
+
+
+@pytest.mark.parametrize(
     "argv",
     ["stats 0", "stats abc", "trace --count 0", "trace --duration -1", "doctor --interval -5", "kill --nope", "lab",
-     "lab run --nope", "tune --nope", "diagram --format png", "explain --width 3", "read", "states --nope"],
+     "lab run --nope", "tune --nope", "diagram --format png", "explain --width 3", "read", "states --nope",
+     "help lisst"],
 )  # fmt: skip
 def test_usage_error_is_one_line_that_speaks_of_the_user_s_words(argv):
     done = run(*argv.split(), stdout=subprocess.DEVNULL)
