@@ -8,6 +8,7 @@ A line that looks like a row and is not understood is counted and kept, never dr
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from tcpscope.dumps.addresses import AddressReader
 from tcpscope.dumps.lsof import LsofReader
@@ -19,8 +20,10 @@ from tcpscope.dumps.statistics import StatisticsReader
 from tcpscope.model.collector import collector_paused
 from tcpscope.model.snapshot import Coverage, Host, Process, Snapshot
 from tcpscope.model.socket import Socket
+from tcpscope.model.state import State
 
 _SAMPLES = 5
+_inode_of = itemgetter(Socket._fields.index("inode"))
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -221,7 +224,7 @@ class DumpReader:
             notes.append("The tool could not see all processes: ask for one taken as root.")
         if set(rows) == {"lsof"}:
             notes.append("lsof shows only sockets that a process holds: no TIME_WAIT, no orphans, no queues.")
-        if set(rows) <= {"netstat", "lsof", "proc"} and any(socket.is_listener for socket in sockets):
+        if set(rows) <= {"netstat", "lsof", "proc"} and State.LISTEN in {socket.state for socket in sockets}:
             notes.append("This dump does not tell the backlog of listeners: 'ss -tln' does.")
         if look.unread:
             notes.append(f"{look.unread} rows were not understood, such as: {look.samples[0]}")
@@ -300,7 +303,7 @@ def _read_date(words: list[str]) -> int:
 
 def _join_holders(sockets: list[Socket]) -> list[Socket]:
     """Make one socket of rows with one inode: lsof prints a row for every process that holds it."""
-    inodes = {socket.inode for socket in sockets}
+    inodes = set(map(_inode_of, sockets))
     if len(inodes) == len(sockets) and min(inodes) > 0:
         return sockets
     joined: dict[object, Socket] = {}

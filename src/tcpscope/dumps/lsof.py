@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tcpscope.dumps.addresses import AddressReader, parse_numeric
-from tcpscope.dumps.rows import INODE_UNKNOWN, MOST_KINDS, STATE_WORDS, WILDCARD4, WILDCARD6, is_count, make_socket
+from tcpscope.dumps.rows import (
+    INODE_UNKNOWN,
+    MOST_KINDS,
+    NO_END,
+    STATE_WORDS,
+    WILDCARD4,
+    WILDCARD6,
+    is_count,
+    make_socket,
+)
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
@@ -46,25 +55,27 @@ class LsofReader:
         kinds, descriptors, locals_ = self.kinds, self.descriptors, self.locals
         for line in lines:
             words = line.split()
-            if len(words) != 10 or words[4] not in FAMILIES or words[7] != "TCP":
+            if len(words) != 10:
                 return line
-            command, pid, _, fd_text, _, inode, _, _, ends, state = words
-            kind = kinds.get((command, pid, state))
+            command, pid_text, _, fd_text, family, inode, _, node, ends, state = words
+            kind = kinds.get((command, pid_text, state))
+            if kind is None or family not in FAMILIES or node != "TCP":
+                return line
             local_text, _, remote_text = ends.partition("->")
-            remote = parse_numeric(remote_text)
-            if kind is None or remote is None or not inode.isdecimal() or len(inode) > 20:
-                return line
-            if inode[0] == "0" or not inode.isascii():
-                return line
-            local = locals_.get(local_text) or parse_numeric(local_text)
+            local, remote = locals_.get(local_text), parse_numeric(remote_text)
             if local is None:
+                local = locals_[local_text] = parse_numeric(local_text) or NO_END
+            if remote is None or local is NO_END or not inode.isdecimal() or not line.isascii():
                 return line
-            locals_[local_text] = local
+            if inode[0] == "0" or len(inode) > 20:
+                return line
             fd = descriptors.get(fd_text)
             if fd is None:
                 fd = descriptors[fd_text] = _descriptor(fd_text)
-            owners = (_new(Owner, (kind[0], command, fd)),)
-            append(_new(Socket, (*kind[1], local, remote, 0, 0, None, owners, None, int(inode), *kind[2])))
+            pid, head, tail = kind
+            owners = (_new(Owner, (pid, command, fd)),)
+            middle = (local, remote, 0, 0, None, owners, None, int(inode))
+            append(_new(Socket, head + middle + tail))
         return None
 
     def read(self, words: list[str]) -> Socket | None:

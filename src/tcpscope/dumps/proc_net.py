@@ -18,7 +18,8 @@ _LOCAL, _AFTER_REMOTE = Socket._fields.index("local"), Socket._fields.index("rem
 _INODE = Socket._fields.index("inode")
 #: Linux: ``%02X %08X:%08X %02X:%08lX %08X %5u %8d ``, state to timeout; the inode begins here.
 _INODE_AT = 57
-_STEP = -1 if byteorder == "little" else 1
+#: The four bytes of an address in an end of six: the kernel prints them as a number of its own byte order.
+_ADDRESS = slice(3, None, -1) if byteorder == "little" else slice(4)
 _fromhex = bytes.fromhex
 _new = tuple.__new__
 
@@ -55,9 +56,11 @@ class ProcNetReader:
             local, remote = ends.get(local_text) or self._local(local_text), _parse_end(remote_text)
             if local is None or remote is None or len(local_text) != len(remote_text):
                 return line
-            if len(inode) > 1 and (inode[0] == "0" or len(inode) > 20):
+            if len(inode) > 20 or (inode[0] == "0" and inode != "0"):
                 return line
-            append(_new(Socket, (*kind[0], local, remote, *kind[1], int(inode), *kind[2])))
+            head, middle, tail = kind
+            fields = head + (local, remote) + middle + (int(inode),) + tail  # noqa: RUF005  # unpacking takes longer
+            append(_new(Socket, fields))
         return None
 
     def learn(self, line: str, found: Socket) -> None:
@@ -96,13 +99,14 @@ class ProcNetReader:
 def _parse_end(text: str) -> Endpoint | None:
     try:
         if len(text) == 13 and text[8] == ":":
-            address, port = _socket.inet_ntoa(_fromhex(text[:8])[::_STEP]), int(text[9:], 16)
+            raw = _fromhex(text.replace(":", ""))
+            address, port = _socket.inet_ntoa(raw[_ADDRESS]), raw[4] << 8 | raw[5]
         elif len(text) == 37:
             raw, port = parse_endpoint(text)
             address = _socket.inet_ntop(_socket.AF_INET6, raw)
         else:
             return None
-    except (ValueError, OSError):
+    except (ValueError, OSError, IndexError):
         return None
     found: Endpoint = _new(Endpoint, (address, port))
     return found

@@ -45,7 +45,11 @@ def read_dump(path: str) -> Snapshot:
 def parse_dumps(text: str, taken_ns: int = 0) -> list[Snapshot]:
     """Read all looks in a text; an empty list when it holds no row of any known tool."""
     reader = DumpReader()
-    reader.read_lines(text.splitlines())
+    begin = 0
+    while begin < len(text):  # in pieces: all the lines at once leave the processor's caches before they are read
+        end = text.find("\n", begin + _PIECE_BYTES) + 1 or len(text)
+        reader.read_lines(text[begin:end].splitlines())
+        begin = end
     return reader.snapshots(taken_ns) if reader.rows_seen else []
 
 
