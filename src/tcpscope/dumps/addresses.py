@@ -58,8 +58,8 @@ class AddressReader:
         address, colon, port = text.rpartition(":")
         if not colon or "->" in text:
             return None
-        if text.startswith("[") and not address.endswith("]"):
-            return None
+        if text.startswith("[") and not address.partition("%")[0].endswith("]") and not address.endswith("]"):
+            return None  # ss: ``[fe80::1%eth0]:22``, and ``[fe80::1]%eth0:22`` since iproute2 4.16
         number = self._port(port.strip())
         return None if number is None else Endpoint(_plain(address), number)
 
@@ -73,6 +73,8 @@ class AddressReader:
             return None
         number = _service(text)
         if not number:
+            if "." in text:  # BSD: ``2001:db8::e1.443`` is an address and a port
+                return None
             self.unknown_services.add(text)
         return number
 
@@ -103,7 +105,7 @@ def parse_mapped(text: str) -> Endpoint | None:
 
 def _plain(address: str) -> str:
     """Take off brackets and the zone; an empty address or ``::`` before ``:22`` is the IPv6 wildcard."""
-    plain = address.removeprefix("[").removesuffix("]").partition("%")[0]
+    plain = address.removeprefix("[").partition("%")[0].removesuffix("]")
     return plain or "::"
 
 

@@ -8,30 +8,43 @@ A line that looks like a row and is not understood is counted and kept, never dr
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import itemgetter
+from typing import Protocol
 
 from tcpscope.dumps.addresses import AddressReader
+from tcpscope.dumps.decoration import iter_rows, plain
+from tcpscope.dumps.headings import command_of, read_date, table_of
+from tcpscope.dumps.joining import find_processes, join_holders, join_tools
 from tcpscope.dumps.lsof import LsofReader
 from tcpscope.dumps.netstat import PROTOCOLS, NetstatReader
+from tcpscope.dumps.powershell import PowershellReader
 from tcpscope.dumps.proc_net import ProcNetReader
-from tcpscope.dumps.rows import INODE_UNKNOWN, is_count
-from tcpscope.dumps.ss import CONTINUES, NETIDS, OTHER_NETIDS, STATES, SsReader
+from tcpscope.dumps.rows import is_count
+from tcpscope.dumps.sockstat import SockstatReader
+from tcpscope.dumps.solaris import SolarisReader
+from tcpscope.dumps.ss import CONTINUES, DETAILS, NETIDS, OTHER_NETIDS, STATES, SsReader
 from tcpscope.dumps.statistics import StatisticsReader
 from tcpscope.model.collector import collector_paused
-from tcpscope.model.snapshot import Coverage, Host, Process, Snapshot
+from tcpscope.model.snapshot import Coverage, Host, Snapshot
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
 _SAMPLES = 5
-_inode_of = itemgetter(Socket._fields.index("inode"))
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SYSTEMS = {"powershell": "windows", "sockstat": "bsd"}
+TOOLS = ("netstat", "ss", "proc", "lsof", "sockstat", "powershell")
+
+
+class Stateless(Protocol):
+    """A reader of tables that may lack the states."""
+
+    is_stateless: bool
 
 
 class Look:
     """The rows of one look, by tool, as they come in."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[Socket]] = {"netstat": [], "ss": [], "proc": [], "lsof": []}
+        self.rows: dict[str, list[Socket]] = {tool: [] for tool in TOOLS}
+        self.headed: set[str] = set()  #: tools whose table was begun, rows or not
         self.unread = 0
         self.samples: list[str] = []
         self.hides_owners = False
@@ -40,8 +53,13 @@ class Look:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was read."""
-        return not any(self.rows.values()) and not self.unread and not self.statistics.counters
+        """Whether nothing was read, no row of headings either."""
+        return not self.has_table and not self.statistics.counters
+
+    @property
+    def has_table(self) -> bool:
+        """Whether a table was seen: a healthy host may have one without rows."""
+        return any(self.rows.values()) or bool(self.unread or self.headed)
 
 
 class DumpReader:
@@ -53,19 +71,36 @@ class DumpReader:
         self.ss = SsReader(self.addresses)
         self.lsof = LsofReader(self.addresses)
         self.proc = ProcNetReader()
+        self.solaris = SolarisReader(self.addresses)
+        self.powershell = PowershellReader()
+        self.sockstat = SockstatReader(self.addresses)
+        self._stateless: dict[str, Stateless] = {
+            "netstat": self.netstat, "lsof": self.lsof, "sockstat": self.sockstat, "powershell": self.powershell,
+        }  # fmt: skip
         self.looks = [Look()]
         self.broken: list[str] = []  #: the words of a row that may go on in the next line
         self.in_fields = False
+        self.begun = ""  #: the tool whose headings were read and no row yet
+        self.may_be_cut = False  #: the text ends in the middle of a line
 
     @property
     def rows_seen(self) -> bool:
-        """Whether anything that looks like a row was seen yet."""
+        """Whether anything that looks like a row, or a table's headings, was seen yet."""
         return any(not look.is_empty for look in self.looks)
 
     def read_lines(self, lines: Iterable[str]) -> None:
         """Take lines, without their ends."""
         with collector_paused():
             self._read_lines(lines)
+
+    def read_last(self, line: str) -> None:
+        """Take a last line that has no end: a row that stops at a digit may have had more of them."""
+        count = self._count_rows()
+        self.read_lines([line])
+        self.may_be_cut = self._count_rows() > count and line[-1:].isdigit()
+
+    def _count_rows(self) -> int:
+        return sum(map(len, self.looks[-1].rows.values()))
 
     def _read_lines(self, lines: Iterable[str]) -> None:
         follow = {
@@ -82,7 +117,8 @@ class DumpReader:
                 tool = "" if stopped is None else self._read_line(stopped)
 
     def _read_line(self, line: str) -> str:
-        """Take any line; return the tool when it is a whole row of one."""
+        """Take any line; return the tool when it is a whole row of one, and rows like it can be read fast."""
+        line = plain(line)
         words = line.split()
         if not words:
             return ""
@@ -92,15 +128,28 @@ class DumpReader:
                 return ""
             self._count_unread(" ".join(joined[: len(joined) - len(words)]))
         tool = self._read_row(words)
-        if tool:
+        if tool in ("netstat", "ss", "lsof", "proc"):
             self._learn(tool, line, words)
-        elif self._read_continuation(line, words) or self._read_field(line):
-            pass
-        elif _looks_like_row(words):
-            self.broken = words
-        else:
+            return tool
+        if not tool:
+            self._read_other(line, words)
+        return ""
+
+    def _read_other(self, line: str, words: list[str]) -> None:
+        """Take a line that is no row from its first word on."""
+        if self._read_continuation(line, words) or self._read_field(line) or self.netstat.windows.read_name(words):
+            return
+        if table_of(line, words):
             self._read_heading(line, words)
-        return tool
+            return
+        if any(word.rpartition(":")[2] in OTHER_NETIDS for word in words[:4]):
+            return
+        candidates = [words, *iter_rows(line)]
+        if any(self._read_row(candidate) for candidate in candidates[1:]):
+            return
+        self.broken = next((candidate for candidate in candidates if _looks_like_row(candidate)), [])
+        if not self.broken:
+            self._read_prose(line, words)
 
     def _learn(self, tool: str, line: str, words: list[str]) -> None:
         socket = self.looks[-1].rows[tool][-1]
@@ -123,17 +172,44 @@ class DumpReader:
             return "proc"
         if len(words) > 6 and self._append("lsof", self.lsof.read(words)):
             return "lsof"
+        return self._read_rare_row(words)
+
+    def _read_rare_row(self, words: list[str]) -> str:
+        """Rows that no word at their beginning gives away."""
+        if self.ss.is_stateless and self._append("ss", self.ss.read_stateless(words)):
+            return "ss without states"
+        if self._append("powershell", self.powershell.read(words)):
+            return "powershell"
+        if len(words) > 5 and self._append("sockstat", self.sockstat.read(words)):
+            return "sockstat"
+        if self._append("netstat", self.solaris.read(words)):
+            self.netstat.system = "solaris"
+            return "solaris"
         return ""
 
     def _append(self, tool: str, socket: Socket | None) -> Socket | None:
         if socket is not None:
+            if self.begun:
+                self._settle(tool, socket)
             self.looks[-1].rows[tool].append(socket)
         return socket
 
+    def _settle(self, tool: str, socket: Socket) -> None:
+        """Decide at the first row below headings whether they began another look.
+
+        Why: BSD prints headings for each protocol and family, Linux again for each time (``-c``, ``watch``).
+        """
+        rows = self.looks[-1].rows[tool] if self.begun == tool else []
+        self.begun = ""
+        if any(one.proto == socket.proto and one.local.is_ipv6 == socket.local.is_ipv6 for one in rows):
+            self._begin_look()
+
     def _read_continuation(self, line: str, words: list[str]) -> bool:
-        """Details of ss on a line of their own: indented, or wrapped in front of a known word."""
+        """Details of ss on a line of their own: indented, or with a word that ss alone prints."""
         rows = self.looks[-1].rows["ss"]
-        if not rows or not (line[:1] in " \t" or line.startswith(CONTINUES)) or not any(":" in word for word in words):
+        if not rows or not any(":" in word for word in words):
+            return False
+        if not (line[:1] in " \t" or line.startswith(CONTINUES) or any(word.startswith(DETAILS) for word in words)):
             return False
         rows[-1] = self.ss.continue_row(rows[-1], words)
         return True
@@ -143,32 +219,42 @@ class DumpReader:
         if not self.in_fields and not (line[:1] == "p" and is_count(line[1:])):
             return False
         if line[:1] not in "pcuLRfaltdinPTgsDoGNKMrzx":
-            self.in_fields = False
+            self._finish_fields()
             return False
         self.in_fields = True
         self._append("lsof", self.lsof.read_field(line))
         return True
 
     def _read_heading(self, line: str, words: list[str]) -> None:
+        tool = table_of(line, words)
+        self._finish_fields()
+        self.proc.set_heading(line)
+        self.netstat.set_heading(words)
+        self.ss.set_heading(words)
+        self.looks[-1].headed.add(tool)
+        self.begun = tool if tool != "proc" else ""
+
+    def _read_prose(self, line: str, words: list[str]) -> None:
         look = self.looks[-1]
         if look.statistics.read(words):
             return
-        tool = _announced_tool(line, words)
+        tool, call = command_of(line)
+        taken_ns = 0 if tool else read_date(words)
         if tool:
             self._finish_fields()
             self.proc.set_heading(line)
-            if look.rows[tool] and tool != "proc":
+            self.ss.set_command(call if tool == "ss" else [])
+            if tool != "proc" and (look.rows[tool] or tool in look.headed):
                 self._begin_look()
+        elif taken_ns:
+            if look.has_table:
+                self._begin_look()
+            self.looks[-1].taken_ns = taken_ns
         elif "not be shown, you would have to be root" in line or "non-owned process info" in line:
             look.hides_owners = True
             self.netstat.set_hides_owners(True)
         else:
-            taken_ns = _read_date(words)
-            if taken_ns and not any(look.rows.values()):
-                look.taken_ns = taken_ns
-            elif taken_ns:
-                self._begin_look()
-                self.looks[-1].taken_ns = taken_ns
+            self.powershell.read_heading(words)
 
     def _begin_look(self) -> None:
         self.looks.append(Look())
@@ -192,10 +278,11 @@ class DumpReader:
 
     def _snapshots(self, taken_ns: int) -> list[Snapshot]:
         self._finish_fields()
+        self._append("powershell", self.powershell.complete())
         if self.broken:
             self._count_unread(" ".join(self.broken))
             self.broken = []
-        looks = [look for look in self.looks if not look.is_empty and (any(look.rows.values()) or look.unread)]
+        looks = [look for look in self.looks if look.has_table]
         if not looks:
             looks = [look for look in self.looks if not look.is_empty][:1]
         return [self._snapshot(look, look.taken_ns or taken_ns) for look in looks]
@@ -203,38 +290,64 @@ class DumpReader:
     def _snapshot(self, look: Look, taken_ns: int) -> Snapshot:
         rows = {tool: sockets for tool, sockets in look.rows.items() if sockets}
         if "lsof" in rows:
-            rows["lsof"] = _join_holders(rows["lsof"])
-        sockets = _join_tools(rows)
-        system = self.netstat.system if "netstat" in rows else "linux"
+            rows["lsof"] = join_holders(rows["lsof"])
+        if "ss" in rows:
+            rows["ss"] = self.ss.settled(rows["ss"])
+        for tool in rows.keys() & {"netstat", "powershell"}:
+            rows[tool] = self.netstat.windows.named(rows[tool])
+        sockets = join_tools(rows)
+        system = (
+            self.netstat.system
+            if "netstat" in rows
+            else next((_SYSTEMS[tool] for tool in rows if tool in _SYSTEMS), "")
+        )
         return Snapshot(
             taken_ns=taken_ns,
             sockets=sockets,
             counters=dict(look.statistics.counters),
-            processes=_processes(sockets),
+            processes=find_processes(sockets),
             host=Host(system=system or "linux"),
             coverage=self._coverage(look, rows, sockets),
         )
 
     def _coverage(self, look: Look, rows: dict[str, list[Socket]], sockets: list[Socket]) -> Coverage:
-        notes = []
         without = sum(not socket.owners for socket in sockets)
-        if without == len(sockets):
-            notes.append("No owners in this dump: ask for one taken as root with -p.")
+        return Coverage(
+            "dump",
+            " + ".join(sorted(rows or look.headed)),
+            "text" if without < len(sockets) else "none",
+            without,
+            tuple(self._notes(look, rows, sockets, without)),
+            look.unread,
+            tuple(look.samples),
+        )
+
+    def _notes(self, look: Look, rows: dict[str, list[Socket]], sockets: list[Socket], without: int) -> Iterable[str]:
+        if look.headed and not sockets and not look.unread:
+            yield f"The table of {' and '.join(sorted(look.headed))} is there and has no row: no socket was shown."
+        elif self.netstat.windows.has_nameless and without == len(sockets):
+            yield "Programs are named without their process numbers, so they are left out: ask for 'netstat -anob'."
+        elif without == len(sockets):
+            yield "No owners in this dump: ask for one taken as root with -p."
         elif look.hides_owners:
-            notes.append("The tool could not see all processes: ask for one taken as root.")
+            yield "The tool could not see all processes: ask for one taken as root."
         if set(rows) == {"lsof"}:
-            notes.append("lsof shows only sockets that a process holds: no TIME_WAIT, no orphans, no queues.")
-        if set(rows) <= {"netstat", "lsof", "proc"} and State.LISTEN in {socket.state for socket in sockets}:
-            notes.append("This dump does not tell the backlog of listeners: 'ss -tln' does.")
+            yield "lsof shows only sockets that a process holds: no TIME_WAIT, no orphans, no queues."
+        if (
+            rows
+            and set(rows) <= {"netstat", "lsof", "proc", "sockstat"}
+            and State.LISTEN in {one.state for one in sockets}
+        ):
+            yield "This dump does not tell the backlog of listeners: 'ss -tln' does."
+        if any(rows.get(tool) and reader.is_stateless for tool, reader in self._stateless.items()):
+            yield "A table here tells no states: connections stand as ESTABLISHED, sockets without a peer as LISTEN."
         if look.unread:
-            notes.append(f"{look.unread} rows were not understood, such as: {look.samples[0]}")
+            yield f"{look.unread} rows were not understood, such as: {look.samples[0]}"
+        if self.may_be_cut and look is self.looks[-1]:
+            yield "The text ends in the middle of a line, at a digit: the last row may be cut."
         if self.addresses.unknown_services:
             some = ", ".join(sorted(self.addresses.unknown_services)[:3])
-            notes.append(f"Service names that are not known here have port 0: {some}; ask for a dump taken with -n.")
-        owners = "text" if without < len(sockets) else "none"
-        return Coverage(
-            "dump", " + ".join(sorted(rows)), owners, without, tuple(notes), look.unread, tuple(look.samples)
-        )
+            yield f"Service names that are not known here have port 0: {some}; ask for a dump taken with -n."
 
 
 def _looks_like_row(words: list[str]) -> bool:
@@ -249,109 +362,3 @@ def _looks_like_row(words: list[str]) -> bool:
     if first.endswith(":") and is_count(first[:-1]):
         return len(second) in (13, 37) and second[-5] == ":"
     return len(words) > 6 and ("IPv4" in words or "IPv6" in words) and ("TCP" in words or "UDP" in words)
-
-
-def _announced_tool(line: str, words: list[str]) -> str:
-    """Say whose table a header or a prompt announces; empty for any other line."""
-    is_netstat = words[0] == "Proto" and ("Recv-Q" in words or "Local" in words)
-    if is_netstat or line.startswith(("Active Internet", "Active Connections")):
-        return "netstat"
-    if words[0] in ("Netid", "State") and "Recv-Q" in words:
-        return "ss"
-    if words[0] == "COMMAND" and "PID" in words:
-        return "lsof"
-    if words[0] == "sl" and "local_address" in words:
-        return "proc"
-    for mark in ("$", "#", ">", "%"):
-        _, found, command = line.partition(mark)
-        if found:
-            called = command.strip().lower().removeprefix("sudo ").rpartition("/")[2].partition(" ")[0]
-            if "/proc/net/" in command:
-                return "proc"
-            for tool in ("netstat", "lsof", "ss"):
-                if called == tool or called.startswith(f"{tool}-"):
-                    return tool
-    return ""
-
-
-def _read_date(words: list[str]) -> int:
-    """Read what ``date`` prints, also with ``-Is`` (``2026-11-21T01:57:54+00:00``); 0: no date.
-
-    ``Sat Nov 21 01:57:54 UTC 2026``, ``Sat Nov 21 01:57:54 AM UTC 2026``, ``Sat 21 Nov 01:57:54 UTC 2026``: the zone is
-    not looked at, for distances between looks do not depend on it.
-    """
-    if len(words) > 7 or len(words[0]) > 35:
-        return 0
-    try:
-        if words[0][:1].isdigit() and "-" in words[0]:
-            from datetime import UTC, datetime
-
-            found = datetime.fromisoformat(" ".join(words[:2]))
-            return max(0, int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 10**9))
-        if len(words) < 5 or words[3].count(":") != 2 or not any(word in _MONTHS for word in words[1:3]):
-            return 0
-        from calendar import timegm
-
-        day, month = sorted(words[1:3], key=_MONTHS.__contains__)
-        hour, minute, second = map(int, words[3].split(":"))
-        hour = hour % 12 + 12 * (words[4] == "PM") if words[4] in ("AM", "PM") else hour
-        found_s = timegm((int(words[-1]), _MONTHS.index(month) + 1, int(day), hour, minute, second, 0, 0, 0))
-        return max(0, found_s * 10**9)
-    except (ValueError, OverflowError):
-        return 0
-
-
-def _join_holders(sockets: list[Socket]) -> list[Socket]:
-    """Make one socket of rows with one inode: lsof prints a row for every process that holds it."""
-    inodes = set(map(_inode_of, sockets))
-    if len(inodes) == len(sockets) and min(inodes) > 0:
-        return sockets
-    joined: dict[object, Socket] = {}
-    for index, socket in enumerate(sockets):
-        key: object = socket.inode if socket.inode > 0 else index
-        known = joined.get(key)
-        if known is None:
-            joined[key] = socket
-        elif socket.owners[0] not in known.owners:
-            joined[key] = known._replace(owners=known.owners + socket.owners)
-    return list(joined.values())
-
-
-def _join_tools(rows: dict[str, list[Socket]]) -> list[Socket]:
-    """Join the tables of several tools: the longest one leads, the others add what it does not tell."""
-    if len(rows) <= 1:
-        return list(*rows.values()) if rows else []
-    tables = sorted(rows.values(), key=len, reverse=True)
-    joined = list(tables[0])
-    places: dict[object, list[int]] = {}
-    for place, socket in enumerate(joined):
-        places.setdefault(socket.flow, []).append(place)
-    for table in tables[1:]:
-        free = {flow: list(reversed(found)) for flow, found in places.items()}
-        for socket in table:
-            found = free.get(socket.flow)
-            if not found:
-                joined.append(socket)
-                continue
-            place = found.pop()
-            joined[place] = _enrich(joined[place], socket)
-    return joined
-
-
-def _enrich(socket: Socket, other: Socket) -> Socket:
-    changes: dict[str, object] = {}
-    if len(other.owners) > len(socket.owners):
-        changes["owners"] = other.owners
-    if socket.inode == INODE_UNKNOWN and other.inode != INODE_UNKNOWN:
-        changes["inode"] = other.inode
-    for field in ("uid", "timer", "tcp_info", "memory", "backlog"):
-        if getattr(socket, field) is None and getattr(other, field) is not None:
-            changes[field] = getattr(other, field)
-    if not socket.recv_q and not socket.send_q and (other.recv_q or other.send_q):
-        changes["recv_q"], changes["send_q"] = other.recv_q, other.send_q
-    return socket._replace(**changes) if changes else socket  # type: ignore[arg-type]  # names are fields
-
-
-def _processes(sockets: list[Socket]) -> dict[int, Process]:
-    names = {pid: name for socket in sockets for pid, name, _ in socket.owners}
-    return {pid: Process(pid, name) for pid, name in names.items()}

@@ -24,6 +24,7 @@ from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
 
 FAMILIES = frozenset(("IPv4", "IPv6"))
+_FARTHEST = 16  #: where the TYPE column may be, behind what a log or ``grep -n`` puts in front
 _LOCAL, _INODE = Socket._fields.index("local"), Socket._fields.index("inode")
 _new = tuple.__new__
 
@@ -35,6 +36,7 @@ class LsofReader:
         self.addresses = addresses
         self.process: dict[str, str] = {}
         self.file: dict[str, str] = {}
+        self.is_stateless = False  #: rows of TCP without a state were read (``-F`` without ``T``)
         self.descriptors: dict[str, int] = {}
         self.locals: dict[str, Endpoint] = {}
         #: Command, PID and state as written -> PID, and the fields that rows of this kind share.
@@ -44,6 +46,8 @@ class LsofReader:
         """Remember what rows like this one share: of one process, in one state, in ten words."""
         local, _, remote = words[-2].partition("->")
         if len(words) != 10 or (parse_numeric(local), parse_numeric(remote)) != (socket.local, socket.remote):
+            return
+        if (words[0], words[1]) != (socket.owners[0].name, str(socket.owners[0].pid)):
             return
         if len(self.kinds) < MOST_KINDS and words[4] in FAMILIES and words[7] == "TCP" and socket.inode > 0:
             owner = socket.owners[0]
@@ -84,10 +88,10 @@ class LsofReader:
         if at is None:
             return None
         proto_at = next((index for index in range(at + 1, len(words)) if words[index] in ("TCP", "UDP")), None)
-        pid_at = next((index for index in range(1, at) if is_count(words[index])), None)
+        pid_at = _pid_column(words, at)
         if proto_at is None or pid_at is None or proto_at + 1 >= len(words):
             return None
-        owner = Owner(int(words[pid_at]), words[0], _descriptor(words[at - 1]))
+        owner = Owner(int(words[pid_at]), _name(words[pid_at - 1]), _descriptor(words[at - 1]))
         inode = int(words[at + 1]) if is_count(words[at + 1]) else INODE_UNKNOWN
         is_ipv6 = words[at] == "IPv6"
         return self._socket(words[proto_at].lower(), " ".join(words[proto_at + 1 :]), is_ipv6, owner, inode)
@@ -131,7 +135,10 @@ class LsofReader:
         if state is None:
             if proto == "tcp" and state_text:
                 return None
-            state = State.CLOSED if "->" not in ends else State.ESTABLISHED
+            state = State.LISTEN if proto == "tcp" else State.CLOSED
+            if "->" in ends:
+                state = State.ESTABLISHED
+            self.is_stateless = self.is_stateless or proto == "tcp"
         local_text, arrow, remote_text = ends.replace(" ", "").partition("->")
         wildcard = WILDCARD6 if is_ipv6 else WILDCARD4
         local = self._end(local_text, wildcard)
@@ -148,10 +155,25 @@ class LsofReader:
 
 
 def _type_column(words: list[str]) -> int | None:
-    for index in range(3, min(len(words), 8)):
+    for index in range(3, min(len(words), _FARTHEST)):
         if words[index] in FAMILIES:
             return index
     return None
+
+
+def _name(word: str) -> str:
+    """Read a command: lsof writes a blank as an escape, and ``grep -n`` puts a number in front."""
+    number, colon, rest = word.partition(":")
+    name = rest if colon and rest and is_count(number) else word
+    return name.replace("\\x20", " ")
+
+
+def _pid_column(words: list[str], type_at: int) -> int | None:
+    """Find the PID from the right, ``PID [TID [TASKCMD]] USER FD TYPE``: the left may bear line numbers and times."""
+    at = type_at - 3 if is_count(words[type_at - 3]) else type_at - 4
+    while at > 1 and is_count(words[at - 1]):
+        at -= 1
+    return at if at > 0 and is_count(words[at]) else None
 
 
 def _descriptor(text: str) -> int:

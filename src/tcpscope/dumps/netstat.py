@@ -13,14 +13,18 @@ from tcpscope.dumps.rows import (
     STATE_WORDS,
     Kinds,
     is_count,
+    local_state,
     make_socket,
     read_owner,
+    state_without_name,
 )
+from tcpscope.dumps.windows import WindowsReader
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket, Timer
 from tcpscope.model.state import State
 
 _TIMERS = {"on": "on", "keepalive": "keepalive", "timewait": "timewait", "probe": "persist", "off": ""}
+_NAME_WIDTH = 20
 #: First words of rows -> (protocol of the word, IPv6).
 PROTOCOLS = {
     "tcp": ("tcp", False), "tcp6": ("tcp", True), "udp": ("udp", False), "udp6": ("udp", True),
@@ -41,6 +45,9 @@ class NetstatReader:
         self.hides_owners = False
         self.queues: dict[tuple[str, str], tuple[int, int]] = {}
         self.kinds = Kinds()
+        self.is_stateless = False  #: rows of BSD's ``-T`` or ``-x`` were read
+        self.pid_at = 0  #: the column of the PID behind the state (macOS ``-v`` up to 12)
+        self.windows = WindowsReader(addresses)
 
     def learn(self, words: list[str], socket: Socket) -> None:
         """Remember what rows like this one share, for :meth:`Kinds.follow`."""
@@ -52,6 +59,11 @@ class NetstatReader:
         self.hides_owners = hides
         self.kinds.known.clear()
 
+    def set_heading(self, words: list[str]) -> None:
+        """Take headings: they say where macOS prints process numbers."""
+        place = words.index("(state)") if "(state)" in words else len(words)
+        self.pid_at = words.index("pid", place) - place if "pid" in words[place:] else 0
+
     def _unheld(self, state: State) -> int:
         return INODE_UNKNOWN if self.hides_owners or state is State.LISTEN else 0
 
@@ -62,7 +74,11 @@ class NetstatReader:
             return None
         recv_q = words[1]
         if not (recv_q.isascii() and recv_q.isdigit()):
-            return self._windows(words, proto) if proto.upper() == words[0][:3] else None
+            if proto.upper() != words[0][:3]:
+                return None
+            found = self.windows.read(words, proto)
+            self.system = "windows" if found else self.system
+            return found
         if len(words) < 5:
             return None
         key = (recv_q, words[2])
@@ -75,6 +91,9 @@ class NetstatReader:
         local, remote = read(words[3]), read(words[4])
         if local is None or remote is None:
             return self._bsd(words, proto, is_ipv6, queues)
+        if local.address == "*" or remote.address == "*":  # busybox, and net-tools without -n
+            wildcard = "::" if is_ipv6 else "0.0.0.0"
+            local, remote = (Endpoint(wildcard, one.port) if one.address == "*" else one for one in (local, remote))
         return self._linux(words, proto, local, remote, queues)
 
     def _linux(
@@ -83,6 +102,8 @@ class NetstatReader:
         self.system = self.system or "linux"
         at = 5
         state = STATE_WORDS.get(words[5]) if len(words) > 5 else None
+        if state is None and len(words) > 5 and (state := local_state(words[5])):
+            self.set_hides_owners(True)  # Why: the notice about hidden processes was in that language too
         if state is None:
             if proto == "tcp":
                 return None
@@ -109,12 +130,10 @@ class NetstatReader:
             found = self._owner(words[at])
             if found is None:
                 return None
-            owners = found
+            at += 1
+            owners, at = _with_rest_of_name(found, words, at)
             if inode == INODE_UNKNOWN and not owners and row[0] == "tcp":
                 inode = self._unheld(row[1])
-            at += 1
-            while len(words) > at and words[at] not in _TIMERS:  # a program name with spaces: "812/nginx: master"
-                at += 1
         timer = _timer(words, at)
         socket = make_socket(*row, owners, inode)
         if timer and timer.kind == "timewait":
@@ -128,42 +147,51 @@ class NetstatReader:
         return found  # type: ignore[return-value]  # False was replaced
 
     def _bsd(self, words: list[str], proto: str, is_ipv6: bool, queues: tuple[int, int]) -> Socket | None:
-        local, remote = self.addresses.read_dotted(words[3]), self.addresses.read_dotted(words[4])
+        if is_count(words[3]):  # -T: counts of retransmissions, of octets out of order, of closed windows; no queues
+            words, queues = words[1:], (0, 0)
+        local, remote = (self.addresses.read_dotted(word) for word in (*words[3:5], "", "")[:2])
         if local is None or remote is None:
             return None
-        if is_ipv6 and local.address == "*":
-            local = Endpoint("::", local.port)
+        wildcard = "::" if is_ipv6 else "0.0.0.0"
+        if local.address == "*":
+            local = Endpoint(wildcard, local.port)
+        if remote.address == "*":
+            remote = Endpoint(wildcard, remote.port)
         state = STATE_WORDS.get(words[5]) if len(words) > 5 else None
+        at = 5 if state is None else 6
         if state is None:
             if proto == "tcp" and len(words) > 5 and not is_count(words[5]):
                 return None
-            state = State.CLOSED
+            self.is_stateless = self.is_stateless or proto == "tcp"
+            state = state_without_name(remote) if proto == "tcp" else State.CLOSED
         self.system = self.system or "bsd"
-        return make_socket(proto, state, local, remote, queues, _macos_owner(words[6:]))
-
-    def _windows(self, words: list[str], proto: str) -> Socket | None:
-        local = self.addresses.read(words[1])
-        remote = self.addresses.read(words[2])
-        if local is None or remote is None:
-            return None
-        rest = words[3:]
-        state = State.CLOSED
-        if rest and rest[0] in STATE_WORDS:
-            state = STATE_WORDS[rest.pop(0)]
-        elif proto == "tcp":
-            return None
-        self.system = "windows"
-        pid = int(rest[0]) if rest and is_count(rest[0]) else 0
-        owners = (Owner(pid, ""),) if pid else ()
-        return make_socket(proto, state, local, remote, (0, 0), owners)
+        socket = make_socket(proto, state, local, remote, queues, _macos_owner(words[at:], self.pid_at))
+        return socket._replace(v6only=False) if words[0] == "tcp46" and state is State.LISTEN else socket
 
 
-def _macos_owner(words: list[str]) -> tuple[Owner, ...]:
-    """Read ``name:pid`` (macOS 13 and later) among the numbers that ``-v`` appends."""
-    for word in words:
-        name, colon, pid = word.rpartition(":")
-        if colon and name and is_count(pid):
-            return (Owner(int(pid), name),)
+def _with_rest_of_name(owners: tuple[Owner, ...], words: list[str], at: int) -> tuple[tuple[Owner, ...], int]:
+    """Add the words of a name with blanks (``9420/Passenger Ruby``), all that fits into net-tools' 20 columns.
+
+    What a process calls itself (``812/nginx: master``) has its name in front of a colon.
+    """
+    text, end = words[at - 1], at
+    while end < len(words) and words[end] not in _TIMERS:
+        if len(text) + 1 + len(words[end]) <= _NAME_WIDTH:
+            text = f"{text} {words[end]}"
+        end += 1
+    return (read_owner(text) or owners if ":" not in text else owners), end
+
+
+def _macos_owner(words: list[str], pid_at: int) -> tuple[Owner, ...]:
+    """Read what ``-v`` appends: numbers, then ``name:pid`` (macOS 13 and later; a name may have blanks) or the PID."""
+    if pid_at and len(words) >= pid_at and is_count(words[pid_at - 1]):
+        pid = int(words[pid_at - 1])
+        return (Owner(pid, ""),) if pid else ()
+    begin = next((place for place, word in enumerate(words) if not is_count(word)), 0)
+    for place in range(begin, len(words)):
+        name, colon, pid_text = words[place].rpartition(":")
+        if colon and is_count(pid_text):
+            return (Owner(int(pid_text), " ".join([*words[begin:place], name]).strip()),)
     return ()
 
 

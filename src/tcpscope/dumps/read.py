@@ -82,7 +82,7 @@ def _read_stream(stream: IO[bytes], name: str, taken_ns: int) -> list[Snapshot]:
         if total > _PATIENCE_BYTES and not reader.rows_seen:
             raise _no_dump(name, f"the first {_PATIENCE_BYTES >> 20} MiB")
     if tail:
-        reader.read_lines([tail])
+        reader.read_last(tail)
     looks = reader.snapshots(taken_ns)
     if not looks:
         raise _no_dump(name, "all")

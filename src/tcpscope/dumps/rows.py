@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket
-from tcpscope.model.spelling import ALIASES, DIALECTS
+from tcpscope.model.spelling import ALIASES, DIALECTS, LOCAL
 from tcpscope.model.state import State
 
 #: The inode is not told: neither "held" nor "not held" may be concluded.
@@ -23,6 +23,18 @@ STATE_WORDS: dict[str, State] = {
     for state in State
     for variant in (spelled[state], spelled[state].upper(), f"({spelled[state]})")
 } | {alias: State[name] for alias, name in ALIASES.items() if "_" in alias}
+
+
+def local_state(word: str) -> State | None:
+    """Read a state in another language than English, also after the wrong code page has garbled its letters."""
+    name = LOCAL.get(word.encode("ascii", "ignore").decode())
+    return State[name] if name else None
+
+
+def state_without_name(remote: Endpoint) -> State:
+    """Say what a TCP socket most probably is in a table that tells no states. The reader of the dump must say so."""
+    return State.ESTABLISHED if remote.port else State.LISTEN
+
 
 #: How many kinds of rows a reader remembers.
 MOST_KINDS = 50_000

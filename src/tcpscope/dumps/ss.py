@@ -10,6 +10,7 @@ from tcpscope.dumps.addresses import AddressReader, parse_numeric
 from tcpscope.dumps.rows import (
     INODE_UNKNOWN,
     STATE_WORDS,
+    WILDCARD4,
     Kinds,
     is_count,
     make_socket,
@@ -27,6 +28,8 @@ OTHER_NETIDS = frozenset(
 )
 #: How a line that continues the row above begins.
 CONTINUES = ("users:((", "timer:(", "skmem:(", "ino:", "uid:", "cgroup:", "sk:")
+#: Words that ss alone prints, wherever they stand in a line.
+DETAILS = ("skmem:(r", 'users:(("', "timer:(on,", "timer:(keepalive,", "wscale:", "rto:", "bytes_acked:", "segs_out:")
 
 _TIMER_UNITS = (("min", 60_000), ("sec", 1000), ("ms", 1), ("hour", 3_600_000), ("day", 86_400_000))
 _MEMORY = {"r": 0, "rb": 1, "t": 2, "tb": 3, "f": 4, "w": 5, "o": 6, "bl": 7, "d": 8}
@@ -54,6 +57,39 @@ class SsReader:
     def __init__(self, addresses: AddressReader) -> None:
         self.addresses = addresses
         self.kinds = Kinds()
+        self.is_stateless = False  #: rows have no State column, for one state was asked for
+        self.asked: State | None = None
+        self.is_old = False  #: iproute2 before 4.16: ``*`` is the wildcard of IPv4, ``::`` that of IPv6
+
+    def set_command(self, words: list[str]) -> None:
+        """Take the words of a call: ``ss -tan state time-wait`` prints no State column."""
+        place = words.index("state") + 1 if "state" in words[:-1] else 0
+        self.asked = STATE_WORDS.get(words[place].upper()) if place and words.count("state") == 1 else None
+        self.is_stateless = self.asked is not None
+
+    def set_heading(self, words: list[str]) -> None:
+        """Take headings: those without ``State`` say that it was asked for."""
+        if "Recv-Q" in words and "Proto" not in words:
+            self.is_stateless = "State" not in words
+
+    def read_stateless(self, words: list[str]) -> Socket | None:
+        """Read a row of ``ss state ...``: no State column."""
+        at = 1 if words[0] in NETIDS else 0
+        if len(words) < at + 4 or not (is_count(words[at]) and is_count(words[at + 1])):
+            return None
+        state = State.LISTEN if self.asked is None and words[at + 3].endswith(":*") else self.asked
+        return self.read([*words[:at], DIALECTS["ss"][state], *words[at:]]) if state else None
+
+    def settled(self, sockets: list[Socket]) -> list[Socket]:
+        """Return the rows with the wildcard that an old ss has meant."""
+        if not self.is_old:
+            return sockets
+        return [
+            one._replace(local=Endpoint("0.0.0.0", one.local.port), remote=WILDCARD4, v6only=None)
+            if one.v6only is False
+            else one
+            for one in sockets
+        ]
 
     def learn(self, words: list[str], socket: Socket) -> None:
         """Remember what rows like this one share, for :meth:`Kinds.follow`."""
@@ -75,12 +111,16 @@ class SsReader:
         is_dual_stack = local.address == "*"  # ss: "*" is the IPv6 wildcard that takes IPv4 too, "[::]" IPv6 alone
         if is_dual_stack:
             local = Endpoint("::", local.port)
+        elif remote.address == "*" or words[at + 3].startswith(":::"):
+            self.is_old = True
         if remote.address == "*":
             remote = Endpoint("::" if local.is_ipv6 else "0.0.0.0", remote.port)
         recv_q, send_q = int(words[at + 1]), int(words[at + 2])
         if not proto:
             proto = "udp" if state == State.CLOSED else "tcp"
         socket = make_socket(proto, state, local, remote, (recv_q, send_q))
+        if is_dual_stack and state == State.CLOSED:
+            socket = socket._replace(v6only=False)
         if state == State.LISTEN:
             v6only = None if not local.is_ipv6 else local.address == "::" and not is_dual_stack
             socket = socket._replace(backlog=send_q, v6only=v6only)
@@ -170,7 +210,10 @@ def _owners(text: str) -> tuple[Owner, ...]:
     owners = []
     for part in text.split('("')[1:]:
         name, _, numbers = part.partition('"')
-        fields = dict(pair.partition("=")[::2] for pair in numbers.strip("(),").split(",") if pair)
+        pairs = [pair for pair in numbers.strip("(),").split(",") if pair]
+        fields = dict(pair.partition("=")[::2] for pair in pairs)
+        if len(pairs) == 2 and all(map(is_count, pairs)):  # before iproute2 3.19: ``("sshd",812,3)``
+            fields = {"pid": pairs[0], "fd": pairs[1]}
         if is_count(fields.get("pid", "")):
             fd = fields.get("fd", "")
             owners.append(Owner(int(fields["pid"]), name, int(fd) if is_count(fd) else -1))

@@ -56,6 +56,22 @@ ALIASES: dict[str, str] = {
     "DELETE_TCB": "CLOSED",
 }
 
+#: What netstat says in other languages (Windows: German; net-tools: German, Swedish, Catalan, Czech, Portuguese).
+#: Letters outside ASCII are left out: a code page garbles them.
+LOCAL: dict[str, str] = {
+    "HERGESTELLT": "ESTABLISHED", "VERBUNDEN": "ESTABLISHED", "ETABLERAD": "ESTABLISHED",
+    "ESTABLERT": "ESTABLISHED", "SPOJENO": "ESTABLISHED", "ESTABELECIDA": "ESTABLISHED",
+    "ABHREN": "LISTEN", "LYSSNAR": "LISTEN", "ESCOLTA": "LISTEN", "NASLOUCH": "LISTEN", "OUA": "LISTEN",
+    "SYN_GESENDET": "SYN_SENT", "SYN_ENVIADO": "SYN_SENT",
+    "SYN_EMPFANGEN": "SYN_RECEIVED", "SYN_RECEBIDO": "SYN_RECEIVED",
+    "FIN_WARTEN_1": "FIN_WAIT_1", "ESPERA_FIN1": "FIN_WAIT_1",
+    "FIN_WARTEN_2": "FIN_WAIT_2", "ESPERA_FIN2": "FIN_WAIT_2",
+    "WARTEND": "TIME_WAIT", "TEMPS": "TIME_WAIT",
+    "SCHLIESSEN_WARTEN": "CLOSE_WAIT", "STNG_VNTA": "CLOSE_WAIT", "ESPERANDO_FECHAR": "CLOSE_WAIT",
+    "SCHLIESSEND": "CLOSING", "STNGER": "CLOSING", "TANCAMENT": "CLOSING", "ZAVR": "CLOSING", "FECHANDO": "CLOSING",
+    "LTIMO_ACK": "LAST_ACK", "STNG": "CLOSED", "TANCA": "CLOSED", "ZAVEN": "CLOSED", "FECHAR": "CLOSED",
+}  # fmt: skip
+
 #: Linux numbers that are no RFC state, and the state they mean: translated here, at the border.
 #: 12 TCP_NEW_SYN_RECV is the request socket of a handshake; 13 TCP_BOUND_INACTIVE a socket that was only bound.
 KERNEL_EXTRA: dict[int, int] = {12: 3, 13: 7}

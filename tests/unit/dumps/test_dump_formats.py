@@ -207,7 +207,7 @@ def test_netstat_freebsd():
         ("tcp", State.ESTABLISHED, "192.168.1.5:22", "192.168.1.9:51515", 0, 0),
         ("tcp", State.FIN_WAIT_2, "192.168.1.5:22", "192.168.1.9:51516", 0, 36),
         ("tcp", State.SYN_RECEIVED, "192.168.1.5:22", "192.168.1.9:51517", 0, 0),
-        ("tcp", State.LISTEN, "[::]:22", "*:*", 0, 0),
+        ("tcp", State.LISTEN, "[::]:22", "[::]:*", 0, 0),
     ]
     assert len(found) == 6
 
