@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 
 from tcpscope.filters import expression as ex
-from tcpscope.filters.parse import _packed
+from tcpscope.filters.values import parse_address
 from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Socket
 
@@ -102,7 +102,7 @@ def _host(found: ex.Host) -> Predicate:
 
 
 def _address_in(address: str, networks: Sequence[bytes], bits: int) -> bool:
-    packed = _packed(address.partition("%")[0]) or b""
+    packed = parse_address(address.partition("%")[0]) or b""
     if len(packed) == 16 and len(networks[0]) == 4 and packed[:12] == _MAPPED:
         packed = packed[12:]
     if len(packed) != len(networks[0]):

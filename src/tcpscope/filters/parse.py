@@ -5,10 +5,10 @@
     filter     = { ("state" | "exclude") STATE } [ ["and" | "or"] list ]
     list       = term { ["and" | "or"] term }            left to right, no precedence (see below)
     term       = "not" term | "(" list ")" | predicate
-    predicate  = ("src" | "dst") ["="] HOST | ("sport" | "dport") [OP] PORT | "dev" [OP] DEVICE
+    predicate  = ("src" | "dst") ["=" | "!="] HOST | ("sport" | "dport") [OP] PORT | "dev" [OP] DEVICE
                | "fwmark" [OP] MARK["/"MASK] | "cgroup" [OP] PATH | "autobound" | "state" STATE
                | ("pid" | "uid" | "netns" | "recv-q" | "send-q" | "age" | "rtt" | "comm") [OP] VALUE
-               | ":" PORT | "port" [OP] PORT | "host" HOST       either end
+               | ":" PORT | "port" [OP] PORT | "host" ["=" | "!="] HOST       either end
 
 ``and`` and ``or`` bind equally and from the left: ``a or b and c`` is ``(a or b) and c``. The manual of ss says
 otherwise, its grammar does this, and what counts here is to select what ss selects (measured with iproute2 6.1).
@@ -25,6 +25,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tcpscope.filters import expression as ex
+from tcpscope.filters.values import (
+    BYTES,
+    NANOSECONDS,
+    below_cgroup_root,
+    parse_address,
+    parse_number,
+    parse_prefix_bits,
+    parse_scaled,
+    split_family,
+    split_port,
+)
 from tcpscope.model.errors import UsageError
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.state import State
@@ -72,8 +83,6 @@ STATE_GROUPS: dict[str, frozenset[State]] = {
     "bucket": frozenset((State.SYN_RECEIVED, State.TIME_WAIT)),
     "big": _ALL - {State.SYN_RECEIVED, State.TIME_WAIT},
 }
-_NS = {"": 10**6, "ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-_BYTES = {"": 1, "b": 1, "k": 1024, "kb": 1024, "m": 1024**2, "mb": 1024**2, "g": 1024**3, "gb": 1024**3}
 
 
 class Names(NamedTuple):
@@ -99,6 +108,7 @@ class _Token(NamedTuple):
 def parse_filter(words: Sequence[str] | str, names: Names = NO_NAMES) -> ex.Filter:
     """Parse a filter as given on a command line. Raises ``UsageError`` that points at the bad word."""
     text = words if isinstance(words, str) else " ".join(words)
+    text = "".join(" " if char.isspace() else char for char in text)  # Why: a mark under the text needs one line
     return _Parser(text, names).parse()
 
 
@@ -247,18 +257,15 @@ class _Parser:
         token = self._take("a predicate")
         word = _ALIASES.get(token.text.lower(), token.text.lower())
         if word in ("src", "dst"):
-            self._operator(token, ("=",))
-            return self._host(word)
+            is_negated = self._operator(token, ("=", "!=")) == "!="
+            found = self._host(word)
+            return ex.Not(found) if is_negated else found
         if word in ("sport", "dport"):
             return self._port(token, ex.LOCAL if word == "sport" else ex.REMOTE)
         if word == "port":
             return self._either_port(token)
         if word == "host":
-            self._operator(token, ("=",))
-            at = self.at
-            source = self._host("src")
-            self.at = at
-            return ex.Or(source, self._host("dst"))
+            return self._either_host(token)
         if word == "autobound":
             return ex.Autobound(*self.names.ephemeral_ports)
         if word == "state":
@@ -274,7 +281,7 @@ class _Parser:
         if word.startswith(":") and len(word) > 1:
             port = self._port_number(token, token.text[1:])
             return ex.Or(ex.Port(ex.LOCAL, "=", port), ex.Port(ex.REMOTE, "=", port))
-        raise self._error(token, f"{token.text!r} is no predicate{_nearest(word)}")
+        raise self._error(token, f"{token.text!r} is no predicate{_hint(token.text)}")
 
     def _operator(self, subject: _Token, allowed: Sequence[str]) -> str:
         word = self._word()
@@ -289,9 +296,12 @@ class _Parser:
     def _port(self, subject: _Token, side: str) -> ex.Expression:
         operator = self._operator(subject, tuple(dict.fromkeys(OPERATORS.values())))
         token = self._take("a port")
-        family, text = _split_family(token.text)
+        family, text = split_family(token.text)
         if text.lstrip(":") == "*":
-            return _with_family(family, ex.Host(side))
+            if operator not in ("=", "!="):
+                raise self._error(token, f"{operator} needs a port; * is any")
+            any_port = _with_family(family, ex.Host(side))
+            return any_port if operator == "=" else ex.Not(any_port)
         return _with_family(family, ex.Port(side, operator, self._port_number(token, text.removeprefix(":"))))
 
     def _either_port(self, subject: _Token) -> ex.Expression:
@@ -303,8 +313,17 @@ class _Parser:
         remote = self._port(subject, ex.REMOTE)
         return ex.And(local, remote) if is_negated else ex.Or(local, remote)
 
+    def _either_host(self, subject: _Token) -> ex.Expression:
+        """``host 10.0.0.7``: at either end; ``host != 10.0.0.7``: at none."""
+        is_negated = self._operator(subject, ("=", "!=")) == "!="
+        at = self.at
+        local = self._host(ex.LOCAL)
+        self.at = at
+        found = ex.Or(local, self._host(ex.REMOTE))
+        return ex.Not(found) if is_negated else found
+
     def _port_number(self, token: _Token, text: str) -> int:
-        number = _number(text)
+        number = parse_number(text)
         if number is None:
             number = self.names.port(text)
         if number is None or not 0 <= number <= 65535:
@@ -313,25 +332,32 @@ class _Parser:
 
     def _host(self, side: str) -> ex.Expression:
         token = self._take("an address")
-        family, text = _split_family(token.text)
-        address, port_text = _split_port(text)
+        family, text = split_family(token.text)
+        address, port_text = split_port(text)
         port = None if port_text in ("", "*") else self._port_number(token, port_text)
-        if address in ("", "*"):
+        if address in ("", "*", "any", "all", "default"):
             return _with_family(family, ex.Host(side, port=port))
         return _with_family(family, self._network(token, side, address, port, family))
 
-    def _network(self, token: _Token, side: str, address: str, port: int | None, family: int) -> ex.Host:
-        host, slash, bits_text = address.partition("/")
-        networks = [packed] if (packed := _packed(host)) else self._resolved(token, host, family)
+    def _network(self, token: _Token, side: str, address: str, port: int | None, family: int) -> ex.Expression:
+        whole, slash, bits_text = address.partition("/")
+        host, _, zone = whole.partition("%")
+        found = self._network_of(token, side, host, bits_text if slash else None, port, family)
+        return ex.And(found, ex.Device(self._device_index(token, zone))) if zone else found
+
+    def _network_of(
+        self, token: _Token, side: str, host: str, bits_text: str | None, port: int | None, family: int
+    ) -> ex.Host:
+        networks = [packed] if (packed := parse_address(host)) else self._resolved(token, host, family)
         size = len(networks[0])
-        bits = size * 8 if not slash else _number(bits_text)
+        bits = size * 8 if bits_text is None else parse_prefix_bits(bits_text)
         if bits is None or not 0 <= bits <= size * 8:
             raise self._error(token, f"{bits_text!r} is no prefix length of this address (0 to {size * 8})")
         kind = 4 if size == 4 else 6
         return ex.Host(side, kind, networks[0], bits, port, tuple(networks[1:]))
 
     def _resolved(self, token: _Token, host: str, family: int) -> list[bytes]:
-        packed = [found for text in self.names.addresses(host) if (found := _packed(text))]
+        packed = [found for text in self.names.addresses(host) if (found := parse_address(text))]
         size = 16 if family == 6 else 4
         chosen = [one for one in packed if len(one) == size] or ([] if family else packed)
         if not chosen:
@@ -343,20 +369,23 @@ class _Parser:
         token = self._take({"dev": "a device", "fwmark": "a mark", "cgroup": "a path"}[word])
         found: ex.Expression
         if word == "dev":
-            index = _number(token.text)
-            index = self.names.device(token.text) if index is None else index
-            if index is None:
-                raise self._error(token, f"there is no device {token.text!r}")
-            found = ex.Device(index)
+            found = ex.Device(self._device_index(token, token.text))
         elif word == "fwmark":
             value_text, _, mask_text = token.text.partition("/")
-            value, mask = _number(value_text), _number(mask_text or "0xffffffff")
+            value, mask = parse_number(value_text), parse_number(mask_text or "0xffffffff")
             if value is None or mask is None:
                 raise self._error(token, f"{token.text!r} is no mark (MARK or MARK/MASK, decimal or 0x...)")
             found = ex.Mark(value, mask)
         else:
-            found = ex.Cgroup("/" + token.text.strip("/"))
+            found = ex.Cgroup("/" + below_cgroup_root(token.text).strip("/"))
         return ex.Not(found) if operator == "!=" else found
+
+    def _device_index(self, token: _Token, name: str) -> int:
+        index = parse_number(name)
+        index = self.names.device(name) if index is None else index
+        if index is None:
+            raise self._error(token, f"there is no device {name!r}")
+        return index
 
     def _quantity(self, subject: _Token, field: str) -> ex.Expression:
         operator = self._operator(subject, tuple(dict.fromkeys(OPERATORS.values())))
@@ -369,10 +398,10 @@ class _Parser:
 
     def _value(self, field: str, text: str) -> int | None:
         if field in ("age", "rtt"):
-            return _scaled(text, _NS)
+            return parse_scaled(text, NANOSECONDS)
         if field in ("recv-q", "send-q"):
-            return _scaled(text, _BYTES)
-        number = _number(text)
+            return parse_scaled(text, BYTES)
+        number = parse_number(text)
         if number is None and field == "uid":
             return self.names.user(text)
         if number is None and field == "netns":
@@ -380,66 +409,15 @@ class _Parser:
         return number
 
 
-def _nearest(word: str) -> str:
+def _hint(text: str) -> str:
     import difflib
 
+    word, address = text.lower(), split_port(text)[0].partition("/")[0].partition("%")[0]
+    if ("." in address and parse_address(address)) or address.count(":") > 1:
+        return f"; an address needs src, dst or host before it: host {text}"
     near = difflib.get_close_matches(word, PREDICATES, 1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {' '.join(PREDICATES)}"
 
 
 def _with_family(family: int, found: ex.Expression) -> ex.Expression:
     return ex.And(ex.Family(family), found) if family else found
-
-
-def _split_family(text: str) -> tuple[int, str]:
-    for prefix, family in (("inet:", 4), ("inet6:", 6)):
-        if text.startswith(prefix):
-            return family, text[len(prefix) :]
-    return 0, text
-
-
-def _split_port(text: str) -> tuple[str, str]:
-    """Split ``ADDRESS[:PORT]``: brackets, ``*`` and a prefix length decide as in ss."""
-    if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        slash = rest[: rest.find(":")] if ":" in rest else rest
-        return address + slash if slash.startswith("/") else address, rest.rpartition(":")[2] if ":" in rest else ""
-    if text.startswith("*"):
-        return "*", text[1:].removeprefix(":")
-    if text.count(":") > 1:  # an IPv6 address without brackets (ss would take the last part for a port)
-        return text, ""
-    address, _, port = text.partition(":")
-    return address, port
-
-
-def _packed(text: str) -> bytes | None:
-    """Turn a numeric address into network bytes; ``None`` when it is a name."""
-    if ":" not in text and not text.replace(".", "").isdigit():
-        return None
-    from ipaddress import IPv4Address, IPv6Address
-
-    try:
-        return IPv6Address(text).packed if ":" in text else IPv4Address(text).packed
-    except ValueError:
-        return None
-
-
-def _number(text: str) -> int | None:
-    if not text.isascii():
-        return None
-    try:
-        return int(text, 0) if text[:2].lower() == "0x" else int(text)
-    except ValueError:
-        return None
-
-
-def _scaled(text: str, units: dict[str, int]) -> int | None:
-    digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    unit = units.get(text[len(digits) :].lower())
-    try:
-        value = float(digits)
-    except ValueError:
-        return None
-    if unit is None or value != value or abs(value) > 1e15:
-        return None
-    return int(value * unit)

@@ -63,6 +63,13 @@ def test_not_binds_to_the_next_term():
         ("src :22", ex.Host("src", port=22)),
         ("src *:22", ex.Host("src", port=22)),
         ("dst *", ex.Host("dst")),
+        ("src any:22", ex.Host("src", port=22)),
+        ("dst default", ex.Host("dst")),
+        ("src 127/8", ex.Host("src", 4, bytes((127, 0, 0, 0)), 8)),
+        ("src 10.1/16", ex.Host("src", 4, bytes((10, 1, 0, 0)), 16)),
+        ("src 10.1", ex.Host("src", 4, bytes((10, 1, 0, 0)), 32)),
+        ("src 192.0.2.1/255.255.255.0", ex.Host("src", 4, bytes((192, 0, 2, 1)), 24)),
+        ("src != 192.0.2.1", ex.Not(ex.Host("src", 4, bytes((192, 0, 2, 1)), 32))),
         ("dst example:https", ex.Host("dst", 4, bytes((192, 0, 2, 1)), 32, 443, (bytes((192, 0, 2, 2)),))),
     ],
 )
@@ -71,6 +78,32 @@ def test_hosts(text, host):
         assert parse_filter(text.replace("dst ", "dst inet:"), NAMES).expression == ex.And(ex.Family(4), host)
         return
     assert parse_filter(text, NAMES).expression == host
+
+
+@pytest.mark.parametrize("text", ["src [fe80::1%lo]:22", "src [fe80::1]%lo:22", "src [fe80::1%1]:22"])
+def test_zone_is_the_device_the_socket_is_bound_to(text):
+    address = ex.Host("src", 6, bytes((0xFE, 0x80)) + bytes(13) + b"\1", 128, 22)
+    assert parse_filter(text, NAMES).expression == ex.And(address, ex.Device(1))
+
+
+def test_any_port_is_equal_to_every_port():
+    assert parse_filter("sport = *").expression == ex.Host("src")
+    assert parse_filter("sport != :*").expression == ex.Not(ex.Host("src"))
+
+
+def test_host_that_differs_is_at_neither_end():
+    matches = compile_filter(parse_filter("host != 192.0.2.1"))
+    ends = [Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2), Endpoint("192.0.2.3", 3)]
+    assert [
+        matches(Socket("tcp", State.ESTABLISHED, one, other))
+        for one, other in [(ends[0], ends[1]), (ends[1], ends[0]), (ends[1], ends[2])]
+    ] == [False, False, True]
+
+
+def test_control_group_by_its_path_in_the_hierarchy_or_in_the_file_system():
+    wanted = ex.Cgroup("/web/api")
+    for path in ("/web/api", "web/api/", "/sys/fs/cgroup/web/api", "/sys/fs/cgroup/unified/web/api"):
+        assert parse_filter(f"cgroup {path}").expression == wanted
 
 
 def test_leading_states_add_up_and_exclude():
@@ -172,7 +205,15 @@ def test_other_predicates():
         ("src nowhere.invalid", "neither an address nor", 4),
         ("age > soon", "no age (such as", 6),
         ("sport 22 or", "a predicate is missing", 11),
-        ("src > 1.2.3.4", "takes only =", 4),
+        ("src > 1.2.3.4", "takes only = !=", 4),
+        ("10.0.0.1:22", "an address needs src, dst or host before it: host 10.0.0.1:22", 0),
+        ("[::1]:22", "an address needs src, dst or host", 0),
+        ("src 10.0.0.1/255.0.255.0", "no prefix length", 4),
+        ("src 300.1.1.1", "neither an address nor", 4),
+        ("src fe80::1%nowhere", "no device 'nowhere'", 4),
+        ("sport >= *", ">= needs a port", 9),
+        ("sport = 1_000", "does not look like a port", 8),
+        ("sport = -1", "does not look like a port", 8),
         ("not", "a predicate is missing", 3),
         ("state listen and", "a predicate is missing", 16),
     ],
@@ -184,6 +225,13 @@ def test_bad_filter_says_what_and_where(text, says, at):
     assert says in first
     assert shown == "  " + text
     assert caret.index("^") == at + 2
+
+
+def test_filter_over_several_lines_is_shown_in_one():
+    with pytest.raises(UsageError) as caught:
+        parse_filter("sport = :22\n\tand moon", NAMES)
+    _, shown, caret = str(caught.value).split("\n")
+    assert shown[caret.index("^") :] == "moon"
 
 
 _WORDS = st.sampled_from(
