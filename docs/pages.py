@@ -8,10 +8,24 @@ from inspect import getsource
 
 from tcpscope.cli.explain import find_illness
 from tcpscope.doctor.catalogue import CATALOGUE
-from tcpscope.explain import addresses, claims, columns, counters, moves, pairs, states, sysctls, terms, timers, tools
+from tcpscope.explain import (
+    addresses,
+    claims,
+    columns,
+    counters,
+    errors,
+    moves,
+    pairs,
+    states,
+    sysctls,
+    terms,
+    timers,
+    tools,
+)
 from tcpscope.explain.answer import Answer, Grid
 from tcpscope.explain.clocks import CLOCKS
 from tcpscope.explain.events import spell_sends
+from tcpscope.explain.experiments import scene_of
 from tcpscope.explain.findings import explain_finding
 from tcpscope.explain.portraits import PORTRAITS
 from tcpscope.explain.sysctls import SETTINGS
@@ -30,7 +44,7 @@ def all_pages() -> Iterator[tuple[str, str]]:
     yield "reference/lifecycle.md", _lifecycle()
     yield "reference/states/README.md", _states()
     for state in LIFE_ORDER:
-        yield f"reference/states/{states.scene_of(state)}.md", _state(state)
+        yield f"reference/states/{scene_of(state)}.md", _state(state)
     yield "reference/pairs.md", NOTE + emit_markdown(pairs.explain_pairs())
     yield "reference/columns.md", _columns()
     yield (
@@ -39,6 +53,7 @@ def all_pages() -> Iterator[tuple[str, str]]:
     )
     yield "reference/settings.md", _settings()
     yield "reference/claims.md", NOTE + emit_markdown(claims.explain_claims())
+    yield "reference/errors.md", _collected(errors.explain_errors(), map(errors.explain_error, errors.ERRORS))
     yield "reference/counters.md", NOTE + emit_markdown(counters.explain_counters())
     yield "reference/tools.md", _collected(tools.explain_tools(), map(tools.explain_tool, tools.TOOLS))
     yield "reference/glossary.md", _glossary()
@@ -88,9 +103,7 @@ def _spell_setting(field: str, value: object) -> str:
 
 
 def _states() -> str:
-    rows = (
-        (f"[{one.name}]({states.scene_of(one)}.md)", PORTRAITS[one].side, PORTRAITS[one].summary) for one in LIFE_ORDER
-    )
+    rows = ((f"[{one.name}]({scene_of(one)}.md)", PORTRAITS[one].side, PORTRAITS[one].summary) for one in LIFE_ORDER)
     head = "In the order in which a connection's life meets them. How they lead to each other:"
     table = _grid(("state", "side", "meaning"), rows)
     return f"{NOTE}# The eleven states\n\n{head} [the life cycle](../lifecycle.md).\n\n{table}"

@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   tcpscope explain :::22                    an address: who gets through
   tcpscope explain keepalive                a timer, nominal and measured
   tcpscope explain tcp_fin_timeout          a kernel setting
+  tcpscope explain ECONNRESET               an error, or the message a program printed
   tcpscope explain ListenOverflows          a counter of the kernel, or a column of sar
   tcpscope explain claims                   what often-read articles say, and what is so
   tcpscope explain close-wait-leak          a finding of tcpscope doctor

@@ -33,7 +33,7 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         name="SEND",
-        names=("send call", "send()", "write()"),
+        names=("send call", "send()", "write()", "write"),
         kind="user call",
         summary="Hand bytes to TCP. Success means: queued here, not: arrived there.",
         events=(Event.SEND,),
@@ -48,7 +48,7 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         name="RECEIVE",
-        names=("receive call", "recv()", "read()"),
+        names=("receive call", "recv()", "read()", "recv", "read"),
         kind="user call",
         summary="Take bytes from TCP. 0 bytes mean: the peer has closed (end of file). It is no error.",
         events=(Event.RECEIVE,),
@@ -260,7 +260,7 @@ def calls_grid(rows: tuple[Row, ...]) -> Grid:
         (row.before.name, spell_guard(row.guard) or "-", row.after.name, spell_sends(row.sends), row.rfc, row.note)
         for row in rows
     )
-    return Grid(("in", "if", "then", "sends", "RFC 9293", "note"), tuple(cells))
+    return Grid(("in", "if", "then", "sends", "RFC 9293", "note"), tuple(dict.fromkeys(cells)))
 
 
 def explain_call(call: Call) -> Answer:

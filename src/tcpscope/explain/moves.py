@@ -10,6 +10,7 @@ from itertools import pairwise
 from tcpscope.explain.answer import Answer, Grid, Section, fold, prose_sections
 from tcpscope.explain.calls import calls_grid
 from tcpscope.explain.events import describe_event, row_as_json, rows_on, spell_event, spell_sends, spell_stimulus
+from tcpscope.explain.experiments import make_move_commands
 from tcpscope.explain.portraits import PORTRAITS
 from tcpscope.explain.states import state_named
 from tcpscope.machine.lifecycle import ROWS, Row, road_of, rows_between, rows_from, ways_into, ways_out_of
@@ -56,17 +57,23 @@ _FLAGS = {
         (Event.RST_IN_WINDOW, Event.SYN_IN_SYNCHRONIZED),
     ),
 }
-_FLAG_NAMES = {fold(name.replace(",", "")): name for name in _FLAGS} | {
+_FLAG_NAMES = {fold(name): name for name in _FLAGS} | {
     "reset": "RST",
-    "synack": "SYN,ACK",
-    "s.": "SYN,ACK",
     "push": "PSH",
-    "syn/ack": "SYN,ACK",
-    "syn+ack": "SYN,ACK",
-    "syn|ack": "SYN,ACK",
-    "challengeack": "challenge ACK",
-    "finack": "FIN",
-    "fin,ack": "FIN",
+    "urgent": "URG",
+    **{f"syn{between}ack": "SYN,ACK" for between in ("", "/", "+", "|", "&")},
+    **{f"fin{between}ack": "FIN" for between in ("", ",", "/", "+", "|", "&")},
+    **{f"rst{between}ack": "RST" for between in ("", ",", "/", "+", "|", "&")},
+    # tcpdump's letters
+    "[s]": "SYN",
+    "[s.]": "SYN,ACK",
+    "[.]": "ACK",
+    "[p.]": "PSH",
+    "[f.]": "FIN",
+    "[fp.]": "FIN",
+    "[r]": "RST",
+    "[r.]": "RST",
+    "s.": "SYN,ACK",
 }
 
 
@@ -105,6 +112,8 @@ def explain_move(before: State, after: State) -> Answer:
     if deviations:
         sections.append(Section("Linux", items=tuple(f"{row.name} ({row.kind}): {row.reason}" for row in deviations)))
     sections += prose_sections(("After it", PORTRAITS[after].summary if rows else ""))
+    if rows:
+        sections.append(Section("Make it", commands=make_move_commands(before, after)))
     summary = _why(before, after) if before != after else "The state stays; these events happen in it."
     facts = {
         "before": before.name,
@@ -187,7 +196,7 @@ def explain_event(event: Event) -> Answer:
 
 def flag_named(text: str) -> str | None:
     """Return the name of a segment flag (``SYN``, ``syn-ack``, ``reset``), or ``None``."""
-    return _FLAG_NAMES.get(fold(text))
+    return _FLAG_NAMES.get(fold(text).removeprefix("flags"))
 
 
 def explain_flag(name: str) -> Answer:

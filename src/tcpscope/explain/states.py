@@ -5,6 +5,7 @@ from __future__ import annotations
 from tcpscope.explain.answer import Answer, Grid, Section
 from tcpscope.explain.clocks import Clock
 from tcpscope.explain.events import row_as_json, spell_sends, spell_stimulus
+from tcpscope.explain.experiments import make_state_commands, scene_of
 from tcpscope.explain.portraits import PORTRAITS, Portrait
 from tcpscope.explain.queues import QUEUES
 from tcpscope.explain.timers import clocks_of
@@ -43,11 +44,6 @@ def state_named(text: str) -> State | None:
         return State.from_kernel(int(digits, 16))
     except ValueError:
         return None
-
-
-def scene_of(state: State) -> str:
-    """Return the name of the lab scene that makes this state."""
-    return state.name.lower().replace("_", "-")
 
 
 def findings_of(state: State) -> tuple[str, ...]:
@@ -103,7 +99,7 @@ def explain_state(state: State) -> Answer:
         Section("What many of them mean", grid=_piles_grid(portrait)),
         Section("How the tools spell it", grid=spellings_grid(state)),
         Section("See it", commands=see_commands(state)),
-        Section("Make it", commands=(f"tcpscope lab run {scene_of(state)}",)),
+        Section("Make it", commands=make_state_commands(state)),
     )
     return Answer(
         "state",

@@ -131,6 +131,123 @@ TERMS: tuple[Term, ...] = (
         meaning="The end that listens: the server.",
         see_also=("claim 003-1", "listen()"),
     ),
+    Term(
+        name="active close",
+        names=("active closer",),
+        meaning="The end that closes first, client or server: FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT.",
+        see_also=("ESTABLISHED -> FIN_WAIT_1", "TIME_WAIT", "claim 002-1"),
+    ),
+    Term(
+        name="passive close",
+        names=("passive closer",),
+        meaning="The end that closes second: CLOSE_WAIT until its program calls close(), then LAST_ACK.",
+        see_also=("ESTABLISHED -> CLOSE_WAIT", "CLOSE_WAIT"),
+    ),
+    Term(
+        name="end of file",
+        names=("eof", "end-of-file"),
+        meaning="recv() returns 0: the peer's FIN has come and everything before it is read. It is no error.",
+        more=("In CLOSE_WAIT the FIN counts one in Recv-Q until the program has read it.",),
+        see_also=("RECEIVE", "CLOSE_WAIT", "Recv-Q CLOSE_WAIT"),
+    ),
+    Term(
+        name="socket pair",
+        names=("4-tuple", "four-tuple", "quadruple"),
+        meaning="Both addresses and both ports: what tells one connection from all others.",
+        more=("A listener has one half of it. Each state belongs to one end of one such pair.",),
+        see_also=("Local Address", "Foreign Address", "TIME_WAIT"),
+    ),
+    Term(
+        name="TCB",
+        names=("transmission control block",),
+        meaning="What one end remembers of a connection: state, numbers, windows, timers (RFC 9293 §3.3.1).",
+        more=("CLOSED means that there is none.",),
+        see_also=("CLOSED", "sequence number"),
+    ),
+    Term(
+        name="full duplex",
+        names=("fullduplex",),
+        meaning="Both directions carry data at once, and each is closed on its own, with its own FIN.",
+        see_also=("half-close", "four-way close"),
+    ),
+    Term(
+        name="segment",
+        names=("tcp segment",),
+        meaning="TCP's unit on the wire: a header with flags, numbers and window, and maybe data.",
+        see_also=("SYN", "ACK", "FIN", "RST"),
+    ),
+    Term(
+        name="sequence number",
+        names=("seq", "isn", "initial sequence number", "iss", "irs"),
+        meaning="Every octet of a direction has a number of 32 bits; SYN and FIN count as one octet each.",
+        more=(
+            "Each end chooses its first number (ISN) anew, hard to guess (RFC 9293 §3.4.1), so that old segments and"
+            " forged ones do not fit.",
+            "tcpscope read and capture show numbers relative to the first, as tcpdump does.",
+        ),
+        see_also=("SYN", "2msl", "PAWS"),
+    ),
+    Term(
+        name="window",
+        names=("receive window", "rwnd", "rcv_wnd", "win", "window scale", "window scaling"),
+        meaning="How many octets the receiver is ready to take beyond what it has acknowledged.",
+        more=("16 bits in the header, times 2 to the scale both ends told in their SYN (RFC 7323). 0 stops the peer.",),
+        see_also=("persist", "Recv-Q", "net.ipv4.tcp_window_scaling", "zero-window-peer-slow"),
+    ),
+    Term(
+        name="MSS",
+        names=("maximum segment size",),
+        meaning="The most data an end wants in one segment; each tells its own in the SYN (1460 on Ethernet, IPv4).",
+        see_also=("path MTU", "SYN"),
+    ),
+    Term(
+        name="path MTU",
+        names=("mtu", "pmtu", "path mtu discovery", "pmtud", "black hole"),
+        meaning="The longest packet that gets through to the peer. Routers say so with ICMP, if they are let.",
+        more=("Where that ICMP is dropped, small segments pass and large ones vanish: a black hole.",),
+        see_also=("pmtu-blackhole", "net.ipv4.tcp_mtu_probing", "net.ipv4.ip_no_pmtu_disc"),
+    ),
+    Term(
+        name="congestion window",
+        names=("cwnd", "slow start", "ssthresh", "congestion control", "congestion avoidance"),
+        meaning="How much a sender lets be under way at once for the sake of the path (RFC 5681).",
+        more=(
+            "It doubles each round trip in slow start, grows slowly after, and is cut when something is lost. The"
+            " peer's window is another limit; the smaller one holds.",
+            "tcpscope simulate three-lost --windows shows it at each segment.",
+        ),
+        see_also=("window", "fast retransmit", "TcpExt.TCPSlowStartRetrans"),
+    ),
+    Term(
+        name="fast retransmit",
+        names=("duplicate ack", "dup ack", "dupack", "fast recovery", "rack", "tlp", "tail loss probe"),
+        meaning="Losses are repaired when later segments are acknowledged, long before the timer.",
+        more=(
+            "By three duplicate ACKs (RFC 5681), by selective acknowledgements (RFC 6675), by time (RACK, RFC 8985); a"
+            " probe (TLP) looks for the loss of the last segments.",
+        ),
+        see_also=("SACK", "retransmission", "TcpExt.TCPFastRetrans", "packet-loss"),
+    ),
+    Term(
+        name="SACK",
+        names=("selective acknowledgement", "selective acknowledgment"),
+        meaning="An option of the ACK that names what has arrived beyond a gap, so that only the gap is sent again.",
+        see_also=("net.ipv4.tcp_sack", "fast retransmit"),
+    ),
+    Term(
+        name="timestamps",
+        names=("timestamp", "timestamp option", "tsval", "tsecr", "paws"),
+        meaning="An option in every segment: measures the round trip, and tells old duplicates from new (PAWS).",
+        more=("RFC 7323. They let TIME_WAIT take a new connection early, and carry options through SYN cookies.",),
+        see_also=("net.ipv4.tcp_timestamps", "TcpExt.PAWSEstab", "paws-drops"),
+    ),
+    Term(
+        name="quiet time",
+        names=("quiet time concept",),
+        meaning="After a crash a host keeps quiet for 2 minutes, lest old segments fit new connections (§3.4.3).",
+        more=("It is not TIME_WAIT. Linux does not wait so: random first numbers and timestamps do the work.",),
+        see_also=("2msl", "sequence number"),
+    ),
 )
 
 _TERM_BY_NAME = {fold(name): term for term in TERMS for name in (term.name, *term.names)}

@@ -14,6 +14,7 @@ from tcpscope.explain import (
     claims,
     columns,
     counters,
+    errors,
     moves,
     pairs,
     states,
@@ -53,6 +54,7 @@ LISTS: dict[str, tuple[Callable[[], Answer], str]] = {
     "timers": (timers.explain_timers, "every clock, nominal and measured"),
     "sysctls": (sysctls.explain_settings, "kernel settings and their defaults"),
     "counters": (counters.explain_counters, "what each counter of the kernel counts"),
+    "errors": (errors.explain_errors, "what calls return when a connection goes wrong"),
     "pairs": (pairs.explain_pairs, "what both ends' states mean together"),
     "claims": (claims.explain_claims, "what often-read articles say, and what is so"),
     "advice": (sysctls.explain_advice, "what is often recommended and wrong"),
@@ -72,6 +74,7 @@ _EXAMPLES: tuple[tuple[str, str], ...] = (
     ("a kernel setting", "tcp_fin_timeout"),
     ("a call or socket option", "'shutdown()'"),
     ("a segment or an event", "RST"),
+    ("an error", "'Connection reset by peer'"),
     ("a counter", "ListenOverflows"),
     ("a claim", "'claim 002-4'"),
     ("a finding of the doctor", "close-wait-leak"),
@@ -179,6 +182,11 @@ def _tool(text: str) -> Answer | None:
     return tools.explain_tool(tool) if tool else None
 
 
+def _error(text: str) -> Answer | None:
+    error = errors.error_named(text)
+    return errors.explain_error(error) if error else None
+
+
 def _term(text: str) -> Answer | None:
     term = terms.term_named(text)
     return terms.explain_term(term) if term else None
@@ -208,6 +216,7 @@ READERS: dict[str, Callable[[str], Answer | None]] = {
     "deviation": _deviation,
     "tool": _tool,
     "term": _term,
+    "error": _error,
     "counter": _counter,
 }
 
@@ -265,6 +274,7 @@ def topic_names() -> tuple[str, ...]:
         *(row.name for row in linux.DEVIATIONS),
         *(tool.name for tool in tools.TOOLS),
         *(term.name for term in terms.TERMS),
+        *(error.name for error in errors.ERRORS),
         *counters.COUNTERS,
         "v6only",
     )

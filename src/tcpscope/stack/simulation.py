@@ -105,6 +105,8 @@ class Player:
             elif report.kind in ("error", "probe", "undo", "r1", "end-of-file"):
                 self._add(end, "report", _SPELLED.get(report.kind) or report.text)
         self._note_recovery(end)
+        if self.story.server_closes and end == SERVER and self.network.ends[end].tcb.state is State.CLOSE_WAIT:
+            self._carry_out(Call(self.network.now_ns, end, "close"))
 
     def _note_recovery(self, end: int) -> None:
         """Write down where the repair of losses begins and ends (RFC 6675, RFC 6298 §5)."""

@@ -30,7 +30,7 @@ class Loss(NamedTuple):
 
 
 class Story(NamedTuple):
-    """Calls in order of time, what gets lost, and how long to watch."""
+    """Calls in order of time, what gets lost, how long to watch, and what the server's program does by itself."""
 
     name: str
     title: str
@@ -38,6 +38,7 @@ class Story(NamedTuple):
     losses: tuple[Loss, ...] = ()
     duration_ns: int = 130 * SECOND
     server_reads: bool = True
+    server_closes: bool = False  #: as soon as it reads the end of file
 
 
 _LISTEN = Call(0, SERVER, "listen")
@@ -74,7 +75,36 @@ STORIES: dict[str, Story] = {
                 Call(900 * MS, SERVER, "close"),
             ),
         ),
+        Story(
+            "close-at-once",
+            "the server closes as soon as it reads the end of file: its ACK and FIN share a segment",
+            (*_HELLO, Call(SECOND, CLIENT, "close")),
+            server_closes=True,
+        ),
         Story("refused", "nobody listens", (_CONNECT,)),
+        Story(
+            "given-up",
+            "the client gives up before the answer comes: its reset sends the server back to LISTEN",
+            (_LISTEN, _CONNECT, Call(60 * MS, CLIENT, "close")),
+            duration_ns=SECOND,
+        ),
+        Story(
+            "early-close",
+            "the server closes before the handshake is complete; no program on Linux can",
+            (_LISTEN, _CONNECT, Call(60 * MS, SERVER, "close"), Call(600 * MS, CLIENT, "close")),
+        ),
+        Story(
+            "listener-connects",
+            "a listener turns into a client; Linux has no such call",
+            (
+                Call(0, CLIENT, "listen"),
+                _LISTEN,
+                Call(100 * MS, CLIENT, "connect"),
+                Call(400 * MS, CLIENT, "close"),
+                Call(600 * MS, SERVER, "close"),
+            ),
+        ),
+        Story("listener-closes", "a listener ends before anybody came", (_LISTEN, Call(100 * MS, SERVER, "close"))),
         Story("abort", "the client aborts an open connection", (*_HELLO, Call(SECOND, CLIENT, "abort"))),
         Story(
             "lost-syn",

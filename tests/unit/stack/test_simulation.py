@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from tcpscope.cli.main import main
+from tcpscope.explain import experiments
 from tcpscope.machine.connection import Connection
 from tcpscope.machine.lifecycle import EDGES
 from tcpscope.machine.profile import LINUX, PROFILES
@@ -15,6 +16,7 @@ from tcpscope.model.state import State
 from tcpscope.stack.network import MS, Link, Network
 from tcpscope.stack.simulation import ADDRESSES, fairness, loss_table, play, transfer
 from tcpscope.stack.stories import STORIES
+from tcpscope.views.diagram import ARCS
 
 CLEAR = (Link(), Link())
 
@@ -49,6 +51,14 @@ def test_story_moves_along_rows_of_the_table_only(name, profile):
          "LISTEN SYN_RECEIVED ESTABLISHED FIN_WAIT_1 CLOSING TIME_WAIT CLOSED"),
         ("half-close", "SYN_SENT ESTABLISHED FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT CLOSED",
          "LISTEN SYN_RECEIVED ESTABLISHED CLOSE_WAIT LAST_ACK CLOSED"),
+        ("close-at-once", "SYN_SENT ESTABLISHED FIN_WAIT_1 TIME_WAIT CLOSED",
+         "LISTEN SYN_RECEIVED ESTABLISHED CLOSE_WAIT LAST_ACK CLOSED"),
+        ("given-up", "SYN_SENT CLOSED", "LISTEN SYN_RECEIVED LISTEN"),
+        ("early-close", "SYN_SENT ESTABLISHED CLOSE_WAIT LAST_ACK CLOSED",
+         "LISTEN SYN_RECEIVED FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT CLOSED"),
+        ("listener-connects", "LISTEN SYN_SENT ESTABLISHED FIN_WAIT_1 FIN_WAIT_2 TIME_WAIT CLOSED",
+         "LISTEN SYN_RECEIVED ESTABLISHED CLOSE_WAIT LAST_ACK CLOSED"),
+        ("listener-closes", "", "LISTEN CLOSED"),
         ("refused", "SYN_SENT CLOSED", ""),
         ("abort", "SYN_SENT ESTABLISHED CLOSED", "LISTEN SYN_RECEIVED ESTABLISHED CLOSED"),
     ],
@@ -57,6 +67,14 @@ def test_story_takes_the_walk_of_its_name(name, client, server):
     steps = play(STORIES[name], profile=LINUX, links=CLEAR)
     assert walk(steps, 0)[1:] == client.split()
     assert walk(steps, 1)[1:] == server.split()
+
+
+def test_every_arrow_of_the_figure_is_in_the_story_that_explain_names():
+    assert experiments.STORIES.keys() >= ARCS.keys()
+    for (before, after), name in experiments.STORIES.items():
+        steps = play(STORIES[name], profile=LINUX, links=CLEAR)
+        walks = [step for end in (0, 1) for step in pairwise(walk(steps, end))]
+        assert (before.name, after.name) in walks, name
 
 
 def test_three_lost_segments_go_again_once_each_and_at_once():
