@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.case import Case
+from tcpscope.doctor.halted import halted_holders, spell_halted, wake
 from tcpscope.doctor.hints import code, code_for, command, config, sysctl
 from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.wording import count, listing, many, percent
@@ -85,6 +86,8 @@ def _overflow(look: Look, listener: Socket, overflows: int | None) -> Finding:
     ]
     if clients:
         case.witness(0.4, f"{many(len(clients), 'client')} on this host hang in SYN_SENT towards it")
+    for process in halted_holders(look, [listener])[:3]:
+        case.witness(0.6, spell_halted(process))
     is_stopped = _accepts_nothing(look, listener, waiting)
     if is_stopped:
         case.witness(0.6, "all that waited at the first look still wait: accept() took none of them in between")
@@ -95,17 +98,19 @@ def _overflow(look: Look, listener: Socket, overflows: int | None) -> Finding:
 def _full_queue(look: Look, case: Case, severity: Severity, sockets: Sequence[Socket], is_stopped: bool) -> Finding:
     listener = sockets[0]
     who = look.whose(listener)
-    fault = "calls accept() no more" if is_stopped else "does not call accept() fast enough, or not at all"
+    halted = halted_holders(look, [listener])
+    fault = "no accept() takes them any more" if is_stopped else "accept() is not called fast enough, or not at all"
     enlarge = (
         *code_for(look, "backlog", [listener]),
         *sysctl(look, "net.core.somaxconn", "4096", "then listen() again: restart the program"),
     )
     return case.close(
         severity,
-        f"port {listener.local.port} turns new connections away" + (f": {who} does not accept" if is_stopped else ""),
-        f"The queue of completed connections is {'full' if fill(listener) >= 1 else 'full at times'}: {who} {fault}. The kernel drops further SYNs, so clients wait in "
+        f"port {listener.local.port} turns new connections away"
+        + (f": {who} {'do' if len(holders_of(listener)) > 1 else 'does'} not accept" if is_stopped else ""),
+        f"The queue of completed connections ({who}) is {'full' if fill(listener) >= 1 else 'full at times'}: {fault}. The kernel drops further SYNs, so clients wait in "
         "SYN_SENT for 1, 2, 3, 4 s between attempts and the server sees nothing of them.",
-        code_for(look, "unblock-loop", [listener])
+        (*map(wake, halted[:2]), *code_for(look, "unblock-loop", [listener]))
         if is_stopped
         else (*code_for(look, "accept-faster", [listener]), *enlarge),
         sockets,
@@ -198,8 +203,17 @@ def small_backlog(look: Look) -> Iterator[Finding]:
         case.witness(0.2, f"{many(connections, 'connection')} on this port now")
         if len(look.listeners) > 1:
             case.doubt(0.2, "the rate is that of all listeners together")
+        earlier = look.before(listener)
+        longest = max(listener.recv_q, earlier.recv_q if earlier else 0)
+        overflows = look.snapshot.counters.get("TcpExt.ListenOverflows", 0)
+        if longest:
+            case.witness(0.3, f"{many(longest, 'connection')} waited in it at a look")
+        elif overflows:
+            case.witness(0.2, f"ListenOverflows is {count(overflows)} since this namespace was made")
+        else:
+            case.doubt(0.3, "its queue was empty at both looks, and no listener here has ever overflowed")
         yield case.close(
-            Severity.LOW,
+            Severity.LOW if longest or overflows else Severity.INFO,
             f"port {listener.local.port} has a backlog of only {listener.backlog}",
             f"At this rate a pause of {(listener.backlog or 0) / rate:.1f} s fills the queue and SYNs are dropped.",
             (*code_for(look, "backlog", [listener]), *sysctl(look, "net.core.somaxconn", "4096", "the upper limit")),
@@ -277,7 +291,10 @@ def reuseport(look: Look) -> Iterator[Finding]:
         case = Case("reuseport-imbalance", str(where[0]))
         queues = ", ".join(f"{one.recv_q}/{one.backlog}" for one in listeners[:8])
         case.witness(0.8, f"{len(listeners)} listeners on {where[0]} (SO_REUSEPORT), queues {queues}")
+        halted = halted_holders(look, [worst])
         case.witness(0.2, f"the full one belongs to {look.whose(worst)}")
+        for process in halted[:3]:
+            case.witness(0.6, spell_halted(process))
         earlier = look.before(worst)
         if earlier is not None and fill(earlier) > share:
             case.witness(0.4, "it was so in both looks")
@@ -289,8 +306,9 @@ def reuseport(look: Look) -> Iterator[Finding]:
             f"One of {len(listeners)} workers on {where[0]} is stuck: one client in {len(listeners)} hangs",
             "With SO_REUSEPORT the kernel deals new connections out by hash, also to a listener nobody accepts from.",
             (
+                *map(wake, halted[:2]),
                 config(f"restart or unblock {look.whose(worst)}; a worker that stalls should close its listener"),
-                *code_for(look, "unblock-loop", [worst]),
+                *(() if halted else code_for(look, "unblock-loop", [worst])),
             ),
             [worst],
         )

@@ -55,8 +55,13 @@ def _same_sockets(symptom: Finding, cause: Finding) -> bool:
 
 
 def _on(setting: str) -> Related:
-    """Whether the symptom is a word about this setting."""
-    return lambda symptom, cause: symptom.scope.endswith(f".{setting}") and _anywhere(symptom, cause)
+    """Whether the symptom is a word about this setting, and the other one names it among its remedies."""
+
+    def is_told(symptom: Finding, cause: Finding) -> bool:
+        told = any(f".{setting} = " in remedy.text for remedy in cause.remedies)
+        return told and symptom.scope.endswith(f".{setting}") and _anywhere(symptom, cause)
+
+    return is_told
 
 
 def _anywhere(symptom: Finding, cause: Finding) -> bool:
@@ -115,6 +120,7 @@ INSTEAD: tuple[tuple[str, str, Related], ...] = (
     ("ephemeral-port-exhaustion-live", "sysctl-lint", _on("ip_local_port_range")),
     ("syn-flood", "sysctl-lint", _on("tcp_syncookies")),
     ("tw-bucket-overflow", "sysctl-lint", _on("tcp_max_tw_buckets")),
+    ("accept-queue-overflow", "sysctl-lint", _on("somaxconn")),
     # Why: a handshake whose last ACK found no room repeats SYN|ACK to a client that is connected: the same counter.
     ("accept-queue-overflow", "ghost-reconnect", _anywhere),
     ("syn-recv-ack-lost", "ghost-reconnect", _anywhere),

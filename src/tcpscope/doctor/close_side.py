@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
+from tcpscope.doctor.halted import halted_holders, spell_halted, wake
 from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.wording import address, count, example, listing, many, percent, size, span
@@ -105,6 +106,13 @@ def _witness_close_wait(
     read = sum(socket.recv_q == 0 for socket in sockets)
     if read:
         case.witness(0.5, f"Recv-Q 0 on {count(read)}: it read the end of file and kept the socket")
+    idle = sum(_is_idle_outgoing(look, socket) for socket in sockets)
+    if idle > read:
+        case.witness(
+            0.4,
+            f"Recv-Q 1 on {count(idle)} that were opened here: the FIN alone is unread, so they lie idle in a pool that does not look after them, or are forgotten",
+        )
+        case.doubt(0.1, "a program that is stuck shows the same")
     case.witness(0.1, f"for example {example(sockets)}")
     if unknown:
         case.unseen(f"how long {count(len(unknown))} of them have been so (a second look a minute later tells)", 0.15)
@@ -142,7 +150,7 @@ def _blocked(look: Look, sockets: Sequence[Socket], key: str) -> Finding:
         "CLOSE_WAIT with Recv-Q of 1 or more: the FIN (it counts 1) has not even been read. That is not a missing "
         "close() but a program that does not get round to reading: a blocked event loop, a worker pool with every "
         "thread waiting, or a descriptor nobody polls.",
-        (*code_for(look, "unblock-loop", sockets), *_relief(sockets)),
+        (*map(wake, halted_holders(look, sockets)[:2]), *code_for(look, "unblock-loop", sockets), *_relief(sockets)),
         sockets,
         _AVOID_CLOSE_WAIT[:1],
     )
@@ -150,15 +158,14 @@ def _blocked(look: Look, sockets: Sequence[Socket], key: str) -> Finding:
 
 def _process_signs(look: Look, sockets: Sequence[Socket]) -> Iterator[tuple[str, float]]:
     owners = {owner.pid: owner for socket in sockets for owner in socket.owners}
+    halted = {process.pid: process for process in halted_holders(look, sockets)}
     for owner in list(owners.values())[:3]:
         process = look.process(owner)
-        if process and process.state == "D":
-            yield f"{owner.name} ({owner.pid}) is in uninterruptible sleep (D) {process.wait_channel}".rstrip(), 0.5
-        elif process and process.state == "T":
-            yield f"{owner.name} ({owner.pid}) is stopped (T): SIGCONT or a debugger holds it", 0.6
+        if owner.pid in halted:
+            yield spell_halted(halted[owner.pid]), 0.6
         elif process and "futex" in process.wait_channel:
             yield f"{owner.name} ({owner.pid}) waits for a lock ({process.wait_channel})", 0.3
-        waiting = [one for one in look.listeners if one.recv_q and any(who.pid == owner.pid for who in one.owners)]
+        waiting = _waited_for(look, owner.pid)
         if waiting:
             yield (
                 f"its listener {waiting[0].local} has {many(waiting[0].recv_q, 'connection')} waiting for accept()",
@@ -166,9 +173,27 @@ def _process_signs(look: Look, sockets: Sequence[Socket]) -> Iterator[tuple[str,
             )
 
 
+def _waited_for(look: Look, pid: int) -> list[Socket]:
+    """Return the listeners of a process on which connections wait for accept()."""
+    return [one for one in look.listeners if one.recv_q and any(who.pid == pid for who in one.owners)]
+
+
 def _is_blocked(look: Look, sockets: Sequence[Socket]) -> bool:
-    unread = sum(socket.recv_q > 0 for socket in sockets)
-    return unread > look.limit_of("close-wait-app-blocked.unread_share") * len(sockets)
+    share = look.limit_of("close-wait-app-blocked.unread_share") * len(sockets)
+    if sum(socket.recv_q > 0 for socket in sockets) <= share:
+        return False
+    # Why: nobody reads a connection that lies idle in a pool; the rest of the program may be in the best of health.
+    is_pool = sum(_is_idle_outgoing(look, socket) for socket in sockets) > share
+    return (
+        not is_pool
+        or bool(halted_holders(look, sockets))
+        or any(_waited_for(look, pid) for pid in holders_of(sockets[0]))
+    )
+
+
+def _is_idle_outgoing(look: Look, socket: Socket) -> bool:
+    """Whether this end called connect(), as far as ports tell, and only the FIN is unread."""
+    return socket.recv_q == 1 and not look.is_server_side(socket) and socket.local.port > socket.remote.port
 
 
 def _still_sends(look: Look, socket: Socket) -> bool:

@@ -314,6 +314,9 @@ def damaged(look: Look) -> Iterator[Finding]:
 def paws(look: Look) -> Iterator[Finding]:
     """F54 paws-drops."""
     deltas = grown(look, "PAWSEstab", "PAWSActive", "PAWSTimewait", "TSEcrRejected")
+    opened = look.delta("Tcp.PassiveOpens") or 0
+    if deltas.get("PAWSTimewait", 0) <= look.limit_of("paws-drops.opens_share") * opened:
+        deltas.pop("PAWSTimewait", None)
     per_s = sum(deltas.values()) / look.elapsed_s if deltas else 0.0
     if per_s <= look.limit_of("paws-drops.rate"):
         return

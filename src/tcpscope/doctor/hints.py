@@ -17,7 +17,7 @@ from tcpscope.model.socket import Socket
 CODE: dict[str, dict[str, str]] = {
     "close-on-eof": {
         "": "recv() == 0 is the end of file: close(fd) there and on every error path; with epoll handle EPOLLRDHUP",
-        "cpython": "treat recv() == b'' as the end and close in all cases: 'with sock:' or try/finally; asyncio: writer.close(); await writer.wait_closed(); requests/httpx: 'with' around Session and Response, or read the body",
+        "cpython": "treat recv() == b'' as the end and close in all cases: 'with sock:' or try/finally; asyncio: writer.close(); await writer.wait_closed(); requests/httpx: 'with' around Session and Response, or read the body; pools: retire idle connections before the server does (SQLAlchemy pool_recycle, pool_pre_ping)",
         "jvm": "try-with-resources around Socket, Response and InputStream; Apache HttpClient: EntityUtils.consume() and evictExpiredConnections().evictIdleConnections(t) with t below the server's keep-alive; pools: testOnBorrow, maxIdleTime < the server's",
         "go": "defer resp.Body.Close() and read the body to the end; servers: http.Server{ReadTimeout, IdleTimeout}; raw conns: close on io.EOF",
         "node": "leave allowHalfOpen off, or call socket.end() on 'end'; http.Agent: keepAlive with a timeout below the server's; server.requestTimeout, server.keepAliveTimeout",
@@ -35,7 +35,9 @@ CODE: dict[str, dict[str, str]] = {
         "node": "kill -USR1 PID   opens the inspector: take a CPU profile, look for synchronous work on the event loop",
         "ruby": "rbspy dump --pid PID   look for threads waiting on one lock or one outgoing call",
         "postgresql": "psql -c 'select pid, wait_event_type, state from pg_stat_activity'   look for waits and idle in transaction",
-        "nginx": "strace -p PID   look for blocking file reads (use aio threads) or a module that blocks",
+        "nginx": "strace -f -p PID   look for blocking file reads (use aio threads) or a module that blocks",
+        "php": "request_slowlog_timeout = 5s and slowlog = FILE in the pool name the call; request_terminate_timeout = 60s ends it; pm.max_children is how many requests run at once",
+        "redis": "redis-cli slowlog get 10   (when it answers again) names the command that kept its only thread; until then: gdb -p PID",
     },
     "half-close": {
         "": "after shutdown(SHUT_WR) read with a timeout (SO_RCVTIMEO or poll), then close(): an orphan ends after tcp_fin_timeout, a half-closed socket never",
@@ -130,7 +132,7 @@ CODE: dict[str, dict[str, str]] = {
 # fmt: on
 
 #: How lines begin that are typed into a shell, not written into a program.
-_TOOLS = ("gdb ", "jstack ", "kill ", "psql ", "py-spy ", "rbspy ", "strace ")
+_TOOLS = ("gdb ", "jstack ", "kill ", "psql ", "py-spy ", "rbspy ", "redis-cli ", "strace ")
 
 #: Finding -> the topics of :data:`CODE` its rules recommend (a test compares this with the rules).
 TOPICS: dict[str, tuple[str, ...]] = {

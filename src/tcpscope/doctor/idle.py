@@ -279,12 +279,14 @@ def _concentrated(look: Look, sockets: Sequence[Socket], remote: str, port: int,
         and one.tcp_info.bytes_received is not None
         and one.tcp_info.bytes_received < limit
         and not one.tcp_info.data_segs_out
+        # Linux: where nothing was ever sent this counts from the end of the handshake.
+        and one.tcp_info.last_data_sent_ms >= look.limit_of("conn-concentration.slow_s") * 1000
     ]
     is_slow = len(slow) > 0.8 * len(sockets)
     if is_slow:
         case.witness(
             0.6,
-            f"{count(len(slow))} of them have sent less than {count(limit)} bytes and got no answer yet: slowloris looks like this",
+            f"{count(len(slow))} of them have sent less than {count(limit)} bytes in {span(min(one.tcp_info.last_data_sent_ms for one in slow if one.tcp_info))} or more and got no answer: slowloris looks like this",
         )
     else:
         case.doubt(0.5, "they are in use: a NAT, a proxy, a load balancer or a large pool looks like this")

@@ -101,7 +101,7 @@ def visibility(look: Look) -> Iterator[Finding]:
         case.witness(0.1, note)
     yield case.close(
         Severity.INFO,
-        f"{many(hidden, 'socket')} {'belongs' if hidden == 1 else 'belong'} to processes that could not be seen"
+        f"{many(hidden, 'socket')} {'has' if hidden == 1 else 'have'} no owner that could be seen"
         if hidden
         else "No owner could be looked up",
         "Findings that need the process, its descriptors or its memory are incomplete. Absence is not health here.",

@@ -107,6 +107,26 @@ def test_close_wait_half_read_is_a_leak_and_not_a_blocked_program():
     assert "close-wait-app-blocked" not in ids
 
 
+def pooled(number: int, recv_q: int = 1) -> list:
+    info = {"last_ack_recv_ms": 90_000, "last_data_recv_ms": 95_000}
+    return [sock(State.CLOSE_WAIT, (HERE, 50000 + i), (THERE, 443), info=info, recv_q=recv_q) for i in range(number)]
+
+
+def test_close_wait_idle_in_a_clients_pool_is_a_leak_and_no_blocked_program():
+    (finding,) = diagnose(snap(*pooled(10)))
+    assert finding.id == "close-wait-leak"
+    assert any("opened here" in line for line in finding.evidence)
+    assert any("evictIdleConnections" in remedy.text for remedy in finding.remedies)
+
+
+def test_close_wait_of_a_client_that_cannot_run_or_leaves_data_unread_is_a_blocked_program():
+    for sockets, holder in ((pooled(10), process(state="T")), (pooled(10, recv_q=90), process())):
+        (finding,) = found("close-wait-app-blocked", snap(*sockets, processes=(holder,)))
+        assert ("kill -CONT 2215" in finding.remedies[0].text) == (holder.state == "T")
+    (served,) = found("close-wait-app-blocked", snap(listener(), *leaked(10, recv_q=1)))
+    assert "stuck" in served.title
+
+
 def orphans(number: int, remote: str = THERE) -> list:
     return [
         sock(State.FIN_WAIT_2, remote=(remote, 40000 + i), who=None, kind="mini", timer=("timewait", 30_000), info=None)

@@ -227,8 +227,8 @@ def test_send_buffer_that_limits_a_long_transfer_is_info():
     assert not found("sndbuf-limited", snap(short))
 
 
-def crowd(number: int, received: int, answered: int) -> list[Socket]:
-    info = {"bytes_received": received, "data_segs_out": answered}
+def crowd(number: int, received: int, answered: int, silent_ms: int = 20_000) -> list[Socket]:
+    info = {"bytes_received": received, "data_segs_out": answered, "last_data_sent_ms": silent_ms}
     return [sock(State.ESTABLISHED, (HERE, 80), (THERE, 1024 + i), info=info) for i in range(number)]
 
 
@@ -238,6 +238,11 @@ def test_one_address_with_unfinished_requests_is_slowloris_and_a_busy_nat_is_not
     (nat,) = found("conn-concentration", snap(listener(80), *crowd(150, 90_000, 40)))
     assert nat.severity == Severity.INFO
     assert not found("conn-concentration", snap(listener(80), *crowd(90, 200, 0)))
+
+
+def test_one_address_whose_requests_have_just_come_is_busy_and_no_slowloris():
+    (load,) = found("conn-concentration", snap(listener(80), *crowd(250, 40, 0, silent_ms=30)))
+    assert load.severity == Severity.INFO
 
 
 def test_shorter_idle_limit_makes_a_young_silence_stale():

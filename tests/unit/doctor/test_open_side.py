@@ -55,12 +55,38 @@ def test_accept_queue_of_unknown_backlog_is_not_judged():
 
 def test_small_backlog_under_many_connections_is_low_and_on_loopback_nothing():
     served = [sock(State.ESTABLISHED, remote=client(50000))]
-    before = snap(listener(backlog=5), *served)
+    before = snap(listener(backlog=5, waiting=1), *served)
     (finding,) = found("backlog-too-small", grown(before, Tcp__PassiveOpens=400), before)
     assert finding.severity == Severity.LOW
+    overflowed = snap(listener(backlog=5), *served, counters={"TcpExt.ListenOverflows": 3})
+    assert found("backlog-too-small", grown(overflowed, Tcp__PassiveOpens=400), overflowed)[0].severity == Severity.LOW
+    calm = snap(listener(backlog=5), *served, counters={"TcpExt.ListenOverflows": 0})
+    assert found("backlog-too-small", grown(calm, Tcp__PassiveOpens=400), calm)[0].severity == Severity.INFO
     local = snap(listener(address="127.0.0.1", backlog=5), *served)
     assert not found("backlog-too-small", grown(local, Tcp__PassiveOpens=400), local)
     assert not found("backlog-too-small", grown(before, Tcp__PassiveOpens=10), before)
+
+
+def test_accept_queue_of_a_stopped_worker_names_it_among_the_holders_and_wakes_it():
+    owners = tuple(Owner(pid, "nginx", 6) for pid in (7, 8, 9))
+    holders = (process(7, "nginx"), process(8, "nginx", state="T"), process(9, "nginx", state="S"))
+    before = snap(listener(waiting=9, backlog=8, cookie=1, owners=owners), *unaccepted(9), processes=holders)
+    (finding,) = found("accept-queue-overflow", grown(before, TcpExt__ListenOverflows=4), before)
+    assert any("nginx (8) is stopped (T)" in line for line in finding.evidence)
+    assert finding.remedies[0].text.startswith("kill -CONT 8 ")
+    several = [listener(waiting=n, backlog=8, cookie=i, owners=owners) for i, n in enumerate((0, 9, 0), 1)]
+    (dealt,) = found("reuseport-imbalance", snap(*several, processes=holders))
+    assert dealt.remedies[0].text.startswith("kill -CONT 8 ")
+
+
+def test_accept_queue_that_names_somaxconn_spares_the_word_about_the_setting():
+    small = {"net.core.somaxconn": "64"}
+    before = snap(listener(waiting=0, backlog=64, cookie=1), sysctls=small)
+    now = grown(before, sockets=(listener(waiting=65, backlog=64, cookie=1),), TcpExt__ListenOverflows=40)
+    ids = [finding.id for finding in diagnose(now, before)]
+    assert "accept-queue-overflow" in ids
+    assert "sysctl-lint" not in ids
+    assert "sysctl-lint" in [finding.id for finding in diagnose(before)]
 
 
 def test_descriptors_gone_and_connections_waiting_explain_the_accept_queue():

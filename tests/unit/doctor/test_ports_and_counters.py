@@ -203,6 +203,7 @@ COUNTED = [
     ("checksum-errors", {"Tcp__InErrs": 20, "Tcp__InCsumErrors": 20}, Severity.MEDIUM, {"Tcp__InErrs": 20, "TcpExt__TCPSYNChallenge": 1}),
     ("paws-drops", {"TcpExt__PAWSEstab": 10}, Severity.LOW, {"TcpExt__PAWSEstab": 1}),
     ("paws-drops", {"TcpExt__PAWSEstab": 100}, Severity.MEDIUM, {}),
+    ("paws-drops", {"TcpExt__PAWSTimewait": 90, "Tcp__PassiveOpens": 200}, Severity.MEDIUM, {"TcpExt__PAWSTimewait": 90, "Tcp__PassiveOpens": 50_000}),
     ("backlog-drop", {"TcpExt__TCPBacklogDrop": 10}, Severity.MEDIUM, {"TcpExt__TCPBacklogDrop": 1}),
     ("softnet-drop", {"softnet__dropped": 10}, Severity.MEDIUM, {"softnet__time_squeeze": 100}),
 ]  # fmt: skip
