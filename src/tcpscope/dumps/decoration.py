@@ -9,11 +9,15 @@ import re
 from collections.abc import Iterator
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-#: A word that begins a row of netstat, ss or /proc/net/tcp, after anything that is no part of a name.
+#: A word that begins a row of netstat, ss or /proc/net/tcp and what follows it there, after anything but a name.
 _BEGINNING = re.compile(
-    r"(?<![\w.*\[\]%-])(?:(?:tcp|TCP|udp|UDP)(?:4|6|46|v6|lite6?)?|mptcp"
-    r"|ESTAB|LISTEN|UNCONN|(?:SYN|FIN|TIME|CLOSE|LAST)-[A-Z]+(?:-[12])?|CLOSING|CLOSED|\d+:(?= [0-9A-F]{8}))(?=\s)"
+    r"(?<![\w.*\[\]%-])(?:"
+    r"(?:tcp|TCP|udp|UDP)(?:4|6|46|v6|lite6?)?(?=\s+(?:\d+\s+\d+\s|[A-Z][A-Z0-9-]+\s+\d|\S+:\S+\s))"
+    r"|(?:ESTAB|LISTEN|UNCONN|(?:SYN|FIN|TIME|CLOSE|LAST)-[A-Z]+(?:-[12])?|CLOSING|CLOSED)(?=\s+\d+\s+\d+\s)"
+    r"|\d+:(?=\s+[0-9A-F]{8}))"
 )
+#: One of these is in every line that has such a beginning, and looking for them takes a tenth of the time.
+_SIGNS = ("tcp", "TCP", "udp", "UDP", "ESTAB", "LISTEN", "UNCONN", "SYN-", "FIN-", "-WAIT", "LAST-", "CLOS", "00000000")
 _QUOTES = "\"'`"
 #: Rows begin early in a line, and a line holds few words that look like a beginning.
 _FARTHEST, _MOST = 160, 4
@@ -34,6 +38,8 @@ def iter_rows(line: str) -> Iterator[list[str]]:
 
     ``12:tcp 0 0 ..``, ``fffff80003a4 tcp4 0 0 ..``, ``Nov 21 01:57:54 web01 cron: ESTAB 0 0 ..``, ``"tcp 0 0 ..",``.
     """
+    if not any(sign in line for sign in _SIGNS):
+        return
     for count, found in enumerate(_BEGINNING.finditer(line, 0, _FARTHEST)):
         at = found.start()
         rest = line[at:]

@@ -38,11 +38,13 @@ def command_of(line: str) -> tuple[str, list[str]]:
 
 
 def read_date(words: list[str]) -> int:
-    """Read what ``date`` prints, also with ``-Is`` (``2026-11-21T01:57:54+00:00``); 0: no date.
+    """Read what ``date`` and ``watch`` print, also with ``-Is`` (``2026-11-21T01:57:54+00:00``); 0: no date.
 
-    ``Sat Nov 21 01:57:54 UTC 2026``, ``Sat Nov 21 01:57:54 AM UTC 2026``, ``Sat 21 Nov 01:57:54 UTC 2026``: the zone is
-    not looked at, for distances between looks do not depend on it.
+    ``Sat Nov 21 01:57:54 UTC 2026``, ``Sat 21 Nov 2026 01:57:54 AM UTC``, ``Every 2.0s: ss -tan  web01: Sat Nov ..``:
+    the zone is not looked at, for distances between looks do not depend on it.
     """
+    if words[0] == "Every":
+        words = words[-5:]
     if len(words) > 7 or len(words[0]) > 35:
         return 0
     try:
@@ -51,14 +53,22 @@ def read_date(words: list[str]) -> int:
 
             found = datetime.fromisoformat(" ".join(words[:2]))
             return max(0, int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 10**9))
-        if len(words) < 5 or words[3].count(":") != 2 or not any(word in _MONTHS for word in words[1:3]):
-            return 0
-        from calendar import timegm
-
-        day, month = sorted(words[1:3], key=_MONTHS.__contains__)
-        hour, minute, second = map(int, words[3].split(":"))
-        hour = hour % 12 + 12 * (words[4] == "PM") if words[4] in ("AM", "PM") else hour
-        found_s = timegm((int(words[-1]), _MONTHS.index(month) + 1, int(day), hour, minute, second, 0, 0, 0))
-        return max(0, found_s * 10**9)
+        return _read_words_of_date(words) if len(words) > 4 else 0
     except (ValueError, OverflowError):
         return 0
+
+
+def _read_words_of_date(words: list[str]) -> int:
+    """Read month, day, year and time in any order; raise ``ValueError`` when they make no date."""
+    month = next((_MONTHS.index(word) + 1 for word in words if word in _MONTHS), 0)
+    time = next((word for word in words if word.count(":") == 2), "")
+    numbers = [word for word in words if word.isdecimal()]
+    if not month or len(numbers) != 2:
+        return 0
+    from calendar import timegm
+
+    day, year = sorted(map(int, numbers))
+    hour, minute, second = map(int, time.split(":"))
+    if "AM" in words or "PM" in words:
+        hour = hour % 12 + 12 * ("PM" in words)
+    return max(0, timegm((year, month, day, hour, minute, second, 0, 0, 0)) * 10**9)

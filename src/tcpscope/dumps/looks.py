@@ -142,12 +142,13 @@ class DumpReader:
         if table_of(line, words):
             self._read_heading(line, words)
             return
-        if any(word.rpartition(":")[2] in OTHER_NETIDS for word in words[:4]):
+        candidates = list(iter_rows(line))
+        if candidates and any(word.rpartition(":")[2] in OTHER_NETIDS for word in words[:4]):
             return
-        candidates = [words, *iter_rows(line)]
-        if any(self._read_row(candidate) for candidate in candidates[1:]):
-            return
-        self.broken = next((candidate for candidate in candidates if _looks_like_row(candidate)), [])
+        for candidate in candidates:
+            if self._read_row(candidate):
+                return
+        self.broken = next(filter(self._looks_like_row, (words, *candidates)), [])
         if not self.broken:
             self._read_prose(line, words)
 
@@ -174,13 +175,30 @@ class DumpReader:
             return "lsof"
         return self._read_rare_row(words)
 
+    def _looks_like_row(self, words: list[str]) -> bool:
+        first = words[0]
+        second = words[1] if len(words) > 1 else ""
+        if first in PROTOCOLS:
+            return is_count(second) or second in STATES or (first.isupper() and ":" in second)
+        if first in STATES:
+            return is_count(second) and len(words) > 2 and is_count(words[2])
+        if first in OTHER_NETIDS:
+            return False
+        if first.endswith(":") and is_count(first[:-1]):
+            return len(second) in (13, 37) and second[-5] == ":"
+        if len(words) > 6 and ("IPv4" in words or "IPv6" in words) and ("TCP" in words or "UDP" in words):
+            return True
+        return self.ss.is_row_without_state(words)
+
     def _read_rare_row(self, words: list[str]) -> str:
         """Rows that no word at their beginning gives away."""
-        if self.ss.is_stateless and self._append("ss", self.ss.read_stateless(words)):
+        if self._append("ss", self.ss.read_stateless(words)):
             return "ss without states"
         if self._append("powershell", self.powershell.read(words)):
             return "powershell"
-        if len(words) > 5 and self._append("sockstat", self.sockstat.read(words)):
+        if len(words) < 7:
+            return ""
+        if self._append("sockstat", self.sockstat.read(words)):
             return "sockstat"
         if self._append("netstat", self.solaris.read(words)):
             self.netstat.system = "solaris"
@@ -253,7 +271,7 @@ class DumpReader:
         elif "not be shown, you would have to be root" in line or "non-owned process info" in line:
             look.hides_owners = True
             self.netstat.set_hides_owners(True)
-        else:
+        elif "LocalAddress" in line or "Get-Net" in line:
             self.powershell.read_heading(words)
 
     def _begin_look(self) -> None:
@@ -348,17 +366,3 @@ class DumpReader:
         if self.addresses.unknown_services:
             some = ", ".join(sorted(self.addresses.unknown_services)[:3])
             yield f"Service names that are not known here have port 0: {some}; ask for a dump taken with -n."
-
-
-def _looks_like_row(words: list[str]) -> bool:
-    first = words[0]
-    second = words[1] if len(words) > 1 else ""
-    if first in PROTOCOLS:
-        return is_count(second) or second in STATES or (first.isupper() and ":" in second)
-    if first in STATES:
-        return is_count(second) and len(words) > 2 and is_count(words[2])
-    if first in OTHER_NETIDS:
-        return False
-    if first.endswith(":") and is_count(first[:-1]):
-        return len(second) in (13, 37) and second[-5] == ":"
-    return len(words) > 6 and ("IPv4" in words or "IPv6" in words) and ("TCP" in words or "UDP" in words)

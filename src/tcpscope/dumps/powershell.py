@@ -25,15 +25,13 @@ class PowershellReader:
         self.is_stateless = False
         self.listed: dict[str, str] = {}
 
-    def read_heading(self, words: list[str]) -> bool:
-        """Take headings, or the command that asks for UDP; say whether the line was either."""
+    def read_heading(self, words: list[str]) -> None:
+        """Take headings, or the command that asks for UDP."""
         names = [word.strip('"') for word in " ".join(words).split(",")] if words[0][:1] == '"' else words
         if "LocalAddress" in names and "LocalPort" in names:
             self.columns, self.is_csv = names, names is not words
-            return True
-        if any("Get-Net" in word for word in words):
+        elif any("Get-Net" in word for word in words):
             self.is_udp = "UDP" in " ".join(words)
-        return False
 
     def read(self, words: list[str]) -> Socket | None:
         """Read a row of the table, or the first line of the next socket of a list; ``None`` when it is none."""

@@ -72,11 +72,16 @@ class SsReader:
         if "Recv-Q" in words and "Proto" not in words:
             self.is_stateless = "State" not in words
 
+    def is_row_without_state(self, words: list[str]) -> bool:
+        """Whether a line looks like a row below headings without ``State``."""
+        at = 1 if words[0] in NETIDS else 0
+        return self.is_stateless and len(words) > at + 3 and is_count(words[at]) and is_count(words[at + 1])
+
     def read_stateless(self, words: list[str]) -> Socket | None:
         """Read a row of ``ss state ...``: no State column."""
-        at = 1 if words[0] in NETIDS else 0
-        if len(words) < at + 4 or not (is_count(words[at]) and is_count(words[at + 1])):
+        if not self.is_row_without_state(words):
             return None
+        at = 1 if words[0] in NETIDS else 0
         state = State.LISTEN if self.asked is None and words[at + 3].endswith(":*") else self.asked
         return self.read([*words[:at], DIALECTS["ss"][state], *words[at:]]) if state else None
 
@@ -122,7 +127,10 @@ class SsReader:
         if is_dual_stack and state == State.CLOSED:
             socket = socket._replace(v6only=False)
         if state == State.LISTEN:
-            v6only = None if not local.is_ipv6 else local.address == "::" and not is_dual_stack
+            is_told = local.is_ipv6 and not words[at + 3].startswith(
+                ":::"
+            )  # an old ss writes [::] as ::, and * means IPv4
+            v6only = local.address == "::" and not is_dual_stack if is_told else None
             socket = socket._replace(backlog=send_q, v6only=v6only)
         return self.continue_row(socket, words[at + 5 :]) if len(words) > at + 5 else socket
 
