@@ -9,13 +9,15 @@ from tcpscope.filters.match import compile_filter
 from tcpscope.filters.parse import parse_filter
 from tcpscope.kernel.diag_bytecode import compile_bytecode
 from tcpscope.kernel.names import read_names
-from tcpscope.live.sockets import read_namespaces
+from tcpscope.live.sockets import read_cgroup_paths, read_namespaces
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
 _DETAIL_FIELDS = frozenset(("age", "rtt"))
+_NO_CGROUPS = "No control group is known here: the unified hierarchy is not mounted on /sys/fs/cgroup."
+_LISTENING = ex.InStates(frozenset((State.LISTEN,)))
 
 
 class Selection(NamedTuple):
@@ -26,6 +28,8 @@ class Selection(NamedTuple):
     matches: Callable[[Socket], bool]
     needs_owners: bool
     needs_detail: bool
+    needs_cgroups: bool = False
+    names_listeners: bool = False  #: whether it says 'state listening' of all it chooses
     unseen_in_packets: str = ""  #: the first thing it asks for that no packet tells
 
 
@@ -43,6 +47,8 @@ def read_selection(words: Sequence[str]) -> Selection | None:
         needs_owners="pid" in fields or any(isinstance(part, ex.Command) for part in parts),
         unseen_in_packets=next(filter(None, map(_unseen_in_packets, parts)), ""),
         needs_detail=bool(fields & _DETAIL_FIELDS) or any(isinstance(part, (ex.Cgroup, ex.Mark)) for part in parts),
+        needs_cgroups=any(isinstance(part, ex.Cgroup) for part in parts),
+        names_listeners=_names_listeners(found),
     )
 
 
@@ -66,7 +72,7 @@ def read_chosen(
         )
     if selection.states is not None:
         tcp, udp = tcp and selection.states, udp and selection.states
-    return read_namespaces(
+    sockets, coverage, labels = read_namespaces(
         everywhere=everywhere,
         netns=netns,
         tcp=tcp,
@@ -77,11 +83,24 @@ def read_chosen(
         select=selection.matches,
         bytecode=selection.bytecode,
     )
+    if selection.needs_cgroups and not read_cgroup_paths():
+        coverage = coverage._replace(notes=(*coverage.notes, _NO_CGROUPS))
+    return sockets, coverage, labels
 
 
 def _mask(states: frozenset[State]) -> int:
     mask = sum(1 << state for state in states)
     return mask | 1 << 12 if State.SYN_RECEIVED in states else mask  # Linux: request sockets are state 12
+
+
+def _names_listeners(found: ex.Filter) -> bool:
+    """``exclude established`` and ``state all`` choose listeners too, but do not name them."""
+    rest = found.expression
+    while isinstance(rest, ex.And):
+        if rest.right == _LISTENING:
+            return True
+        rest = rest.left
+    return State.LISTEN in found.named or rest == _LISTENING
 
 
 def _unseen_in_packets(part: ex.Expression) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from tcpscope.cli.filtering import read_selection
 from tcpscope.cli.flags import new_parser
 from tcpscope.cli.list import is_coloured, warn, write
+from tcpscope.kernel.ssh_session import find_ssh_session
 from tcpscope.live.killing import REMARK, Choice, Outcome, choose_victims, close_sockets, tell_price
 from tcpscope.model.errors import UsageError
 
@@ -44,6 +44,8 @@ def run(argv: list[str]) -> int:
             return 1
         outcome = close_sockets(choice.victims, arguments.netns)
     _report(arguments, choice, outcome)
+    if outcome.refusal is not None:
+        raise outcome.refusal
     return 0
 
 
@@ -75,16 +77,9 @@ def choose(words: list[str], netns: str | None) -> Choice:
         states=selection.states,
         bytecode=selection.bytecode,
         netns=netns,
-        own_session=_own_session(),
+        with_listeners=selection.names_listeners,
+        own_session=find_ssh_session(),
     )
-
-
-def _own_session() -> tuple[str, int, str, int] | None:
-    """The connection this command is typed through, as sshd tells it."""
-    words = os.environ.get("SSH_CONNECTION", "").split()
-    if len(words) != 4 or not (words[1].isdecimal() and words[3].isdecimal()):
-        return None
-    return words[0], int(words[1]), words[2], int(words[3])
 
 
 def _is_agreed(victims: Sequence[Socket]) -> bool:
@@ -101,7 +96,7 @@ def _show(choice: Choice, arguments: argparse.Namespace) -> None:
 
     if choice.victims:
         write(render_sockets(choice.victims, _COLUMNS, Style(arguments.names), colour=is_coloured(arguments.color)))
-    for sentence in choice.spared:
+    for sentence in (*choice.coverage.notes, *choice.spared):
         warn(sentence)
 
 
@@ -119,6 +114,7 @@ def _report(arguments: argparse.Namespace, choice: Choice, outcome: Outcome) -> 
             "gone": [socket_object(socket) for socket in outcome.gone],
             "spared": list(choice.spared),
             "remark": tell_price(choice.victims),
+            "coverage": choice.coverage._asdict(),
         }
         print(json.dumps(found, separators=(",", ":")))
         return

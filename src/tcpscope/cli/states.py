@@ -26,6 +26,8 @@ GROUPS = ("state", "process", "remote", "listener", "netns")
 
 #: What a row without key means.
 _NO_KEY = {"process": "(no process)", "remote": "(none)", "listener": "(outgoing)"}
+#: The key of a process that could not be seen; it is spelled out in the table.
+_UNSEEN = {"?": "(not seen)"}
 
 EPILOG = """examples:
   tcpscope states                          all eleven states
@@ -149,7 +151,7 @@ def _cell(row: Count, key: str, options: StatesOptions) -> str:
         return str(row.sockets)
     if key == "state":
         return DIALECTS[options.names][row.state]
-    return escape(row.key) or _NO_KEY.get(options.by, "")
+    return _UNSEEN.get(row.key) or escape(row.key) or _NO_KEY.get(options.by, "")
 
 
 def _choose(wanted: str | None, known: list[str]) -> list[str]:

@@ -97,7 +97,9 @@ def _print(found: Interval, shape: Shape, meanings: dict[str, str]) -> None:
     from tcpscope.views.counters import render_block, render_growth, spell_rate
 
     clock = strftime("%H:%M:%S", localtime(found.taken_ns // 10**9))
-    text = render_block(clock, "SOCK", {title: str(value) for title, value in found.sock.items()})
+    text = render_block(
+        clock, "SOCK", {title: "-" if value is None else str(value) for title, value in found.sock.items()}
+    )
     for group, values in (("TCP", found.tcp), ("ETCP", found.etcp)):
         text += render_block("", group, {title: spell_rate(value) for title, value in values.items()})
     shown = {*TCP.values(), *ETCP.values()}
@@ -109,6 +111,7 @@ def _print(found: Interval, shape: Shape, meanings: dict[str, str]) -> None:
     text += render_growth(rows, shape.width)
     if found.restarted:
         text += f"  # went down, no rate: {', '.join(found.restarted)}\n"
+    text += "".join(f"  # {note}\n" for note in found.notes)
     write(text + "\n")
     sys.stdout.flush()
 
@@ -127,4 +130,5 @@ def interval_object(found: Interval) -> dict[str, object]:
             for growth in found.growth
         },
         "restarted": list(found.restarted),
+        "coverage": {"source": "live", "notes": list(found.notes)},
     }

@@ -118,10 +118,14 @@ if TYPE_CHECKING:
 
 
 class Filter(NamedTuple):
-    """A whole filter: ``states`` from leading ``state``/``exclude`` words (``None``: not said), and the expression."""
+    """A whole filter: ``states`` from leading ``state``/``exclude`` words (``None``: not said), and the expression.
+
+    ``named`` are those of the states that were named one by one, not by a group or by excluding others.
+    """
 
     states: frozenset[State] | None = None
     expression: Expression | None = None
+    named: frozenset[State] = frozenset()
 
     @property
     def is_empty(self) -> bool:

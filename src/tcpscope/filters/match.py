@@ -154,7 +154,13 @@ def _command(found: ex.Command) -> Predicate:
     from fnmatch import translate
     from re import compile as compile_pattern
 
-    pattern = compile_pattern(translate(found.pattern))
+    pattern = compile_pattern("|".join(map(translate, dict.fromkeys((found.pattern, _as_kept(found.pattern))))))
     if found.operator == "!=":
         return lambda socket: not any(pattern.match(owner.name) for owner in socket.owners)
     return lambda socket: any(pattern.match(owner.name) for owner in socket.owners)
+
+
+def _as_kept(name: str) -> str:
+    """Linux: a name is cut to 15 bytes (``TASK_COMM_LEN``); one that is asked for in full is found by what is left."""
+    is_pattern = any(char in name for char in "*?[")
+    return name if is_pattern else name.encode("utf-8", "replace")[:15].decode("utf-8", "backslashreplace")

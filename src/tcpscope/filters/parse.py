@@ -15,7 +15,7 @@ otherwise, its grammar does this, and what counts here is to select what ss sele
 ``and`` may be left out. Every operator has the aliases of ss (``= == eq``, ``!= ne neq``, ``& && and`` ...).
 Differences, all of them things ss refuses: parentheses and operators need no spaces around them, ``:443`` and
 ``port 443`` mean either end, a state may stand anywhere (also before ``and`` and ``or``), states are read in the
-spelling of every tool.
+spelling of every tool, names may be quoted (``comm "tmux: server"``).
 
 Names (services, hosts, devices, users) are looked up through :class:`Names`; this room does no I/O.
 """
@@ -74,7 +74,7 @@ PREDICATES = (
     *QUANTITIES,
 )
 
-_ALL = frozenset(State)
+_ALL, _NONE = frozenset(State), frozenset[State]()
 #: Groups of states that ss knows by name.
 STATE_GROUPS: dict[str, frozenset[State]] = {
     "all": _ALL,
@@ -140,6 +140,8 @@ def _tokens(text: str) -> list[_Token]:
 def _token_length(text: str, start: int) -> int:
     if text[start] in "()":
         return 1
+    if text[start] in "\"'" and (closing := text.find(text[start], start + 1)) > 0:
+        return closing + 1 - start
     for sign in ("&&", "||", "==", "!=", ">=", "<=", "=", "<", ">", "!", "&", "|"):
         if text.startswith(sign, start):
             return len(sign)
@@ -162,6 +164,7 @@ class _Parser:
         self.names = names
         self.tokens = _tokens(text)
         self.at = 0
+        self.named = _NONE
 
     def parse(self) -> ex.Filter:
         states = self._leading_states()
@@ -169,8 +172,9 @@ class _Parser:
             first = ex.InStates(states)
             found = self._list(first)
             # Why None: 'state listening or ..' names more than listeners, and kill closes those only when told to.
-            return self._end(ex.Filter(states if _is_required(first, found) else None, found))
-        return self._end(ex.Filter(states, self._list() if self._peek() else None))
+            is_required = _is_required(first, found)
+            return self._end(ex.Filter(states if is_required else None, found, self.named if is_required else _NONE))
+        return self._end(ex.Filter(states, self._list() if self._peek() else None, self.named))
 
     def _end(self, found: ex.Filter) -> ex.Filter:
         rest = self._peek()
@@ -210,6 +214,7 @@ class _Parser:
             adds = self._word() == "state"
             self.at += 1
             group = self._states()
+            self.named = self.named | group if adds and len(group) == 1 else self.named - (_NONE if adds else group)
             states = (states or frozenset()) | group if adds else (_ALL if states is None else states) - group
         return states
 
@@ -275,7 +280,7 @@ class _Parser:
         if word in ("dev", "fwmark", "cgroup"):
             return self._labelled(token, word)
         if word == "comm":
-            return ex.Command(self._operator(token, ("=", "!=")), self._take("a program name").text)
+            return ex.Command(self._operator(token, ("=", "!=")), _unquoted(self._take("a program name").text))
         if word in QUANTITIES:
             return self._quantity(token, word)
         if word.startswith(":") and len(word) > 1:
@@ -377,7 +382,7 @@ class _Parser:
                 raise self._error(token, f"{token.text!r} is no mark (MARK or MARK/MASK, decimal or 0x...)")
             found = ex.Mark(value, mask)
         else:
-            found = ex.Cgroup("/" + below_cgroup_root(token.text).strip("/"))
+            found = ex.Cgroup("/" + below_cgroup_root(_unquoted(token.text)).strip("/"))
         return ex.Not(found) if operator == "!=" else found
 
     def _device_index(self, token: _Token, name: str) -> int:
@@ -407,6 +412,10 @@ class _Parser:
         if number is None and field == "netns":
             return self.names.netns(text)
         return number
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] in "\"'" and text[0] == text[-1] else text
 
 
 def _hint(text: str) -> str:

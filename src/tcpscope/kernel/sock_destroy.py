@@ -29,6 +29,18 @@ _SO_RCVBUF, _SO_RCVBUFFORCE, _SOL_SOCKET = 8, 33, 1
 _ANNOUNCEMENT_BYTES = 1 << 15
 
 
+def open_destroyer() -> _socket.socket:
+    """Open the channel for :func:`destroy_socket`. Raises ``Unsupported`` or ``NotPermitted`` where there is none."""
+    try:
+        return open_netlink()
+    except PermissionError as error:
+        raise NotPermitted(
+            f"closing sockets needs netlink sock_diag, which is refused here ({error.strerror})"
+        ) from error
+    except OSError as error:
+        raise Unsupported(f"closing sockets needs netlink sock_diag, which is not there ({error.strerror})") from error
+
+
 def destroy_socket(channel: _socket.socket, victim: Socket) -> str:
     """Destroy exactly ``victim``; return :data:`CLOSED`, or :data:`GONE` when it is not there any more.
 
@@ -53,7 +65,7 @@ def destroy_socket(channel: _socket.socket, victim: Socket) -> str:
 def destroy_request(victim: Socket) -> bytes:
     """Build the request. A victim without a cookie is refused: it could be another by now."""
     if not victim.cookie:
-        raise Unsupported("this kernel tells no socket cookies, so a socket cannot be named safely")
+        raise Unsupported("a socket without a cookie cannot be named safely: netlink sock_diag has to list it")
     family = sock_diag.AF_INET6 if victim.local.is_ipv6 else sock_diag.AF_INET
     ends = victim.local.port, victim.remote.port, _packed(victim.local, family), _packed(victim.remote, family)
     row = (sock_diag.IPPROTO_TCP, family, 0, 0, 0, *ends, victim.interface, victim.cookie, 0, 0, 0, 0, 0, b"")

@@ -57,10 +57,10 @@ def count_sockets(sockets: Iterable[Socket], keys_of: Callable[[Socket], Iterabl
 
 
 def by_process(socket: Socket) -> Iterator[str]:
-    """Every process that holds the socket counts it; a socket nobody holds has the empty key."""
+    """Every process that holds it; the empty key where nobody does, ``?`` where the holder was not seen."""
     holders = sorted({(owner.pid, owner.name) for owner in socket.owners})
     if not holders:
-        yield ""
+        yield "?" if socket.inode else ""
     for pid, name in holders:
         yield f"{pid}/{name}"
 

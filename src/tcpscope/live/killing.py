@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tcpscope.kernel.namespaces import inside
-from tcpscope.kernel.netlink import open_netlink
-from tcpscope.kernel.sock_destroy import CLOSED, destroy_socket
+from tcpscope.kernel.sock_destroy import CLOSED, destroy_socket, open_destroyer
+from tcpscope.kernel.ssh_session import SshSession
 from tcpscope.live.sockets import read_sockets
 from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.record import NamedTuple
+from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
@@ -41,17 +42,19 @@ def tell_price(victims: Sequence[Socket]) -> str:
 
 
 class Choice(NamedTuple):
-    """The sockets to close, and sentences about those that are left alone."""
+    """The sockets to close, sentences about those that are left alone, and what could not be seen."""
 
     victims: Sequence[Socket]
     spared: Sequence[str] = ()
+    coverage: Coverage = Coverage()
 
 
 class Outcome(NamedTuple):
-    """What was closed, and what had ended before its turn came."""
+    """What was closed, what had ended before its turn came, and what stopped it midway."""
 
     closed: Sequence[Socket] = ()
     gone: Sequence[Socket] = ()
+    refusal: TcpscopeError | None = None
 
 
 def choose_victims(
@@ -60,45 +63,46 @@ def choose_victims(
     states: int | None = None,
     bytecode: bytes = b"",
     netns: str | None = None,
-    own_session: tuple[str, int, str, int] | None = None,
+    with_listeners: bool = False,
+    own_session: SshSession | None = None,
 ) -> Choice:
-    """Choose TCP sockets; listeners only when ``states`` (a mask of kernel states) names LISTEN.
+    """Choose TCP sockets among ``states`` (a mask of kernel states); listeners only when told to.
 
-    ``own_session`` is the connection that must not be cut: remote address and port, local address and port.
+    ``own_session`` is the connection that must not be cut.
     """
     mask = _EVERY_STATE if states is None else states
-    found, _ = read_sockets(tcp=mask, udp=0, netns=netns, select=matches, bytecode=bytecode)
-    wants_listeners = states is not None and bool(states & 1 << State.LISTEN)
+    found, coverage = read_sockets(tcp=mask, udp=0, netns=netns, select=matches, bytecode=bytecode)
     victims, spared = [], []
     for socket in found:
         if socket.state is State.CLOSED:
             continue
-        if socket.is_listener and not wants_listeners:
-            spared.append(f"listener {socket.local} is left alone: say 'state listening' to close it.")
+        if socket.is_listener and not with_listeners:
+            spared.append(f"listener {socket.listening_at} is left alone: say 'state listening' to close it.")
         elif own_session == (socket.remote.unmapped, socket.remote.port, socket.local.unmapped, socket.local.port):
             spared.append(f"{socket.local} from {socket.remote} is left alone: it is this ssh session.")
         else:
             victims.append(socket)
-    return Choice(victims, spared)
+    return Choice(victims, spared, coverage)
 
 
 def close_sockets(victims: Sequence[Socket], netns: str | None = None) -> Outcome:
-    """Destroy them one by one. Stops at the first refusal, and says how many were closed before it.
+    """Destroy them one by one; a refusal ends it. What was closed before is in the outcome, with the refusal.
 
     Raises :class:`~tcpscope.model.errors.NotPermitted` without CAP_NET_ADMIN and
-    :class:`~tcpscope.model.errors.Unsupported` on a kernel that cannot.
+    :class:`~tcpscope.model.errors.Unsupported` on a kernel that cannot, when nothing was closed yet.
     """
     closed: list[Socket] = []
     gone: list[Socket] = []
     with inside(netns):
-        channel = open_netlink()
+        channel = open_destroyer()
         try:
             for victim in victims:
                 (closed if destroy_socket(channel, victim) == CLOSED else gone).append(victim)
         except (TcpscopeError, OSError) as error:
             if not closed:
                 raise
-            raise TcpscopeError(f"{error} (after {len(closed)} of {len(victims)} were closed)") from error
+            stopped = f"{error} (after {len(closed)} of {len(victims)} were closed)"
+            return Outcome(closed, gone, TcpscopeError(stopped))
         finally:
             channel.close()
     return Outcome(closed, gone)

@@ -109,6 +109,7 @@ def _read_everywhere(
 ) -> tuple[list[Socket], Coverage, dict[int, str]]:
     here = own_netns()
     namespaces, refused = find_namespaces()
+    labels = {each.inode: "(own)" if each.inode == here else each.label for each in namespaces}
     sockets: list[Socket] = []
     unseen, locked, notes = 0, 0, dict.fromkeys([_hidden(refused)] if refused else [])
     coverage = Coverage()
@@ -125,11 +126,10 @@ def _read_everywhere(
             continue
         sockets += found
         unseen += coverage.sockets_without_owner
-        notes.update(dict.fromkeys(f"{namespace.label}: {note}" for note in coverage.notes))
+        notes.update(dict.fromkeys(f"{labels[namespace.inode]}: {note}" for note in coverage.notes))
     if locked:
         notes[f"{locked} namespace{'s' * (locked > 1)} may not be entered: CAP_SYS_ADMIN is needed (sudo)."] = None
-    whole = coverage._replace(sockets_without_owner=unseen, notes=tuple(notes))
-    return sockets, whole, {each.inode: "(own)" if each.inode == here else each.label for each in namespaces}
+    return sockets, coverage._replace(sockets_without_owner=unseen, notes=tuple(notes)), labels
 
 
 def _hidden(refused: int) -> str:

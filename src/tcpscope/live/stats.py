@@ -57,15 +57,19 @@ class Growth(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """One line of ``stats``. ``restarted`` names counters that went down and so have no rate."""
+    """One line of ``stats``. ``restarted`` names counters that went down and so have no rate.
+
+    A gauge in ``sock`` that could not be read is ``None``; ``notes`` say which files were missing.
+    """
 
     taken_ns: int
     seconds: float
-    sock: Mapping[str, int]
+    sock: Mapping[str, int | None]
     tcp: Mapping[str, float]
     etcp: Mapping[str, float]
     growth: Sequence[Growth]
     restarted: Sequence[str]
+    notes: Sequence[str] = ()
 
 
 def read_now() -> Reading:
@@ -86,13 +90,14 @@ def compare(before: Reading, after: Reading, wanted: Sequence[str]) -> Interval:
     return Interval(
         taken_ns=after.taken_ns,
         seconds=seconds,
-        sock={title: after.gauges.get(name, 0) for title, name in SOCK.items()},
+        sock={title: after.gauges.get(name) for title, name in SOCK.items()},
         tcp=_rates(before, after, TCP, seconds),
         etcp=_rates(before, after, ETCP, seconds),
         growth=[
             Growth(name, delta / seconds, delta, after.counters[name]) for name, delta in deltas.items() if delta > 0
         ],
         restarted=restarted,
+        notes=_missing(after),
     )
 
 
@@ -122,6 +127,16 @@ def _rates(before: Reading, after: Reading, titles: Mapping[str, str], seconds: 
         title: max(0, after.counters.get(name, 0) - before.counters.get(name, 0)) / seconds
         for title, name in titles.items()
     }
+
+
+def _missing(reading: Reading) -> list[str]:
+    """Say what was not there, so that what is not shown is not taken for zero."""
+    notes = []
+    if "sockstat.used" not in reading.gauges:
+        notes.append("/proc/net/sockstat cannot be read: no sockets in use.")
+    if not any(name.startswith("TcpExt.") for name in reading.counters):
+        notes.append("/proc/net/netstat cannot be read: no TcpExt counters.")
+    return notes
 
 
 def _is_gauge(name: str) -> bool:

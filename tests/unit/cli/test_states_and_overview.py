@@ -88,6 +88,11 @@ def test_shared_socket_counts_for_each_holder():
     }
 
 
+def test_holder_that_is_not_seen_is_not_said_to_be_nobody():
+    unseen = make(State.ESTABLISHED)._replace(inode=7)
+    assert [one.key for one in counts.count_sockets([unseen], counts.by_process)] == ["?"]
+
+
 def test_mapped_and_plain_remote_are_one_host():
     sockets = [make(State.ESTABLISHED), make(State.ESTABLISHED, remote="::ffff:10.0.0.9")]
     assert counts.count_sockets(sockets, counts.by_remote) == [counts.Count(State.ESTABLISHED, 2, "10.0.0.9")]

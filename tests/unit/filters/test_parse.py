@@ -9,10 +9,11 @@ from tcpscope.filters.match import compile_filter
 from tcpscope.filters.parse import PREDICATES, STATE_GROUPS, Names, parse_filter
 from tcpscope.model.address import Endpoint
 from tcpscope.model.errors import UsageError
-from tcpscope.model.socket import Socket
+from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
 
 S22, D443 = ex.Port("src", "=", 22), ex.Port("dst", "=", 443)
+ENDS = Endpoint("127.0.0.1", 80), Endpoint("127.0.0.1", 5000)
 NAMES = Names(
     port={"ssh": 22, "https": 443}.get,
     addresses=lambda host: ["192.0.2.1", "192.0.2.2", "2001:db8::1"] if host == "example" else [],
@@ -225,6 +226,39 @@ def test_bad_filter_says_what_and_where(text, says, at):
     assert says in first
     assert shown == "  " + text
     assert caret.index("^") == at + 2
+
+
+@pytest.mark.parametrize("text", ['comm "tmux: server"', "comm='tmux: server'", "comm tmux:?server"])
+def test_names_with_blanks(text):
+    holder = Owner(7, "tmux: server")
+    assert compile_filter(parse_filter(text))(Socket("tcp", State.LISTEN, *ENDS, owners=(holder,)))
+
+
+def test_name_longer_than_linux_keeps_is_found_by_what_is_kept():
+    def selects(text, name):
+        return compile_filter(parse_filter(text))(Socket("tcp", State.LISTEN, *ENDS, owners=(Owner(7, name),)))
+
+    assert selects("comm python3.11-worker", "python3.11-work")
+    assert selects("comm python3.11-worker", "python3.11-worker"), "a dump may have it whole"
+    assert not selects("comm != python3.11-worker", "python3.11-work")
+    assert not selects("comm python3.11-work", "python3.11-wor")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("state listening", {State.LISTEN}),
+        ("state listening state established sport 22", {State.LISTEN, State.ESTABLISHED}),
+        ("state listening and sport 22", {State.LISTEN}),
+        ("state all", set()),
+        ("state big sport 22", set()),
+        ("exclude established", set()),
+        ("state listening exclude listening", set()),
+        ("state listening or sport 22", set()),
+    ],
+)
+def test_states_that_are_named_one_by_one(text, named):
+    assert parse_filter(text).named == named
 
 
 def test_filter_over_several_lines_is_shown_in_one():

@@ -34,6 +34,15 @@ def test_counter_that_went_down_has_no_rate_and_is_named():
     assert found.etcp["orsts/s"] == 0.0
 
 
+def test_what_could_not_be_read_is_said_and_is_no_zero():
+    found = compare(reading(1, {"Tcp.OutRsts": 1}), reading(2, {"Tcp.OutRsts": 1}), ())
+    assert set(found.sock.values()) == {None}
+    assert [note.split(" ")[0] for note in found.notes] == ["/proc/net/sockstat", "/proc/net/netstat"]
+    whole = reading(2, {"Tcp.OutRsts": 1, "TcpExt.TW": 0}, {"sockstat.used": 3, "sockstat.TCP.inuse": 0})
+    assert compare(whole, whole, ()).notes == []
+    assert compare(whole, whole, ()).sock["tcpsck"] == 0
+
+
 def test_schedule_does_not_drift_and_stops_at_count():
     now = [100.0]
     slept = []
