@@ -116,3 +116,18 @@ def test_cure_of_the_tutorial_leaves_no_close_wait(sick_host, tmp_path):
         wait_until(lambda: host.tcpscope("tcpscope list -tan state time-wait").stdout.count("TIME_WAIT") == CLIENTS)
     finally:
         host.close()
+
+
+def shape(line):
+    """A line of a scene without what differs from run to run: ports, process ids, widths, seconds."""
+    return re.sub(r"[0-9.]+", "#", re.sub(r"10\.9\.0\.\d:\d+|\d+/", "#", re.sub(r"\s+", " ", line.strip())))
+
+
+@pytest.mark.root
+def test_scene_of_the_tutorial_shows_what_the_page_shows():
+    page = (DOCS / "tutorial" / "eleven-states.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    command = [sys.executable, str(ROOT / "tcpscope"), "lab", "run", "fin-wait-2", "--explain"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    shown = {shape(line) for line in done.stdout.splitlines()}
+    assert [line for line in sample.splitlines() if shape(line) not in shown] == []
