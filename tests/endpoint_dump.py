@@ -1,8 +1,9 @@
 """A block as plain values, so that two of them can be compared."""
 
+from tcpscope.machine.flight import Sent
 from tcpscope.machine.mtu_search import MtuSearch
 from tcpscope.machine.rack import Rack
-from tcpscope.machine.recovery import Recovery, Sent
+from tcpscope.machine.recovery import Recovery
 from tcpscope.machine.rtt import RoundTrip
 from tcpscope.machine.tcb import Counters, Tcb
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tcpscope.machine import path_mtu, rack, recovery
+from tcpscope.machine.flight import forget_acked, mark_lost, mark_sacked
 from tcpscope.machine.options import timestamp_now
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, Tcb
@@ -21,7 +22,7 @@ def take_ack(tcb: Tcb, segment: Segment, now_ns: int) -> None:
         rack.begin_acknowledgement(tcb, segment)
     if tcb.sack_ok and segment.options.sack:
         dsack = note_dsack(tcb, segment)
-        fresh_bytes = recovery.mark_sacked(tcb, segment.options.sack)
+        fresh_bytes = mark_sacked(tcb, segment.options.sack)
     is_repeat = not acked_bytes and is_repeated_ack(tcb, segment)
     is_duplicate = not acked_bytes and flight_bytes > 0 and is_duplicate_ack(tcb, segment, fresh_bytes)
     tcb.dup_acks = tcb.dup_acks + 1 if is_duplicate else (0 if acked_bytes else tcb.dup_acks)
@@ -65,7 +66,7 @@ def note_dsack(tcb: Tcb, segment: Segment) -> tuple[int, int] | None:
 
 def advance(tcb: Tcb, segment: Segment, acked_bytes: int, flight_bytes: int, now_ns: int) -> None:
     """Move SND.UNA: forget what is acknowledged, take a sample, restart the timer, let the window grow."""
-    sent_ns, ambiguous = recovery.forget_acked(tcb, segment.ack)
+    sent_ns, ambiguous = forget_acked(tcb, segment.ack)
     tcb.snd_una = segment.ack
     rtt_ns = 0 if ambiguous else max(1, now_ns - sent_ns)
     stamp = segment.options.timestamp
@@ -137,7 +138,7 @@ def window_opened(tcb: Tcb, now_ns: int) -> None:
     """Leave the persist state: what was probed with or cut off by the shut window goes again at once."""
     tcb.deadline_persist_ns, tcb.persist_backoff = NEVER, 0
     for sent in tcb.flight:
-        recovery.mark_lost(tcb, sent)
+        mark_lost(tcb, sent)
     if tcb.flight:
         recovery.repair(tcb)
 

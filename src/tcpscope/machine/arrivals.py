@@ -6,9 +6,10 @@ the table and does to the numbers what the RFC says. A check returns whether the
 
 from __future__ import annotations
 
-from tcpscope.machine import options, path_mtu, receiving, recovery
+from tcpscope.machine import options, path_mtu, receiving
 from tcpscope.machine.acknowledgement import take_ack
 from tcpscope.machine.classify import classify
+from tcpscope.machine.flight import mark_lost
 from tcpscope.machine.moves import answer, challenge, fail, opening_guard, take
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import ISS_STEP, Incarnation, Tcb
@@ -92,7 +93,7 @@ def check_sequence_number(tcb: Tcb, segment: Segment, events: Events) -> bool:
     take(tcb, Event.SEGMENT_UNACCEPTABLE)
     drop(tcb, "outside the receive window")
     if tcb.state is SYN_RECEIVED and segment.flags & SYN and tcb.profile.repeats_syn_ack and tcb.flight:
-        recovery.mark_lost(tcb, tcb.flight[0])  # Linux, FreeBSD: the peer missed our SYN|ACK
+        mark_lost(tcb, tcb.flight[0])  # Linux, FreeBSD: the peer missed our SYN|ACK
         return False
     if segment.payload:
         if _is_old(tcb, segment):
@@ -222,7 +223,7 @@ def check_fin_bit(tcb: Tcb, segment: Segment, events: Events) -> None:
     answer(tcb, row, segment)
     tcb.report("end-of-file")
     if tcb.state is CLOSING and tcb.profile.repeats_fin_in_closing and tcb.flight:
-        recovery.mark_lost(tcb, tcb.flight[-1])
+        mark_lost(tcb, tcb.flight[-1])
         tcb.recovery.must_send = True
 
 
@@ -257,7 +258,7 @@ def _in_syn_sent(tcb: Tcb, segment: Segment, events: Events) -> bool:
     if event is Event.SYN:
         _synchronize(tcb, segment)
         for sent in tcb.flight:
-            recovery.mark_lost(tcb, sent)  # our SYN goes again, as SYN|ACK
+            mark_lost(tcb, sent)  # our SYN goes again, as SYN|ACK
         return False
     if event is not Event.SYN_ACK:
         drop(tcb, row.note)

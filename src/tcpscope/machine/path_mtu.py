@@ -8,6 +8,7 @@ has a timer: a search goes on while text flows.
 from __future__ import annotations
 
 from tcpscope.machine import recovery
+from tcpscope.machine.flight import mark_lost, pipe_bytes
 from tcpscope.machine.mtu_search import MtuSearch
 from tcpscope.machine.options import MIN_MSS_BYTES, TIMESTAMP_BYTES, header_bytes, size_segments, text_bytes
 from tcpscope.machine.sequence import HALF, MASK
@@ -81,7 +82,7 @@ def shrink_path(tcb: Tcb, mtu_bytes: int) -> bool:
     tcb.search = MtuSearch(mtu_bytes, most_bytes(tcb), high_bytes=mtu_bytes, again_ns=_again_ns(tcb))
     for sent in tcb.flight:
         if len(sent.payload) > tcb.mss_bytes:
-            recovery.mark_lost(tcb, sent)
+            mark_lost(tcb, sent)
     if tcb.recovery.lost_bytes:
         recovery.repair(tcb)
     return True
@@ -101,7 +102,7 @@ def suspect_black_hole(tcb: Tcb) -> None:
         if smaller < tcb.path_mtu_bytes and text_bytes(tcb, smaller) < head_bytes:
             _fall_back(tcb, smaller)
             for sent in tcb.flight:
-                recovery.mark_lost(tcb, sent)
+                mark_lost(tcb, sent)
             return
 
 
@@ -119,7 +120,7 @@ def probe_text_bytes(tcb: Tcb, now_ns: int) -> int:
     if octets <= tcb.mss_bytes or tcb.unsent_bytes < needed or tcb.snd_wnd - flight_bytes < needed:
         return 0
     cwnd_bytes = tcb.congestion.cwnd_bytes
-    return octets if cwnd_bytes >= needed and cwnd_bytes - recovery.pipe_bytes(tcb) >= octets else 0
+    return octets if cwnd_bytes >= needed and cwnd_bytes - pipe_bytes(tcb) >= octets else 0
 
 
 def note_probe(tcb: Tcb, octets: int, now_ns: int) -> None:
@@ -174,7 +175,7 @@ def _lose_probe(tcb: Tcb) -> None:
     search = tcb.search
     for sent in tcb.flight:
         if search is not None and (sent.seq - search.probe_seq) & MASK < _probe_span(search):
-            recovery.mark_lost(tcb, sent)
+            mark_lost(tcb, sent)
 
 
 def _packet_bytes(tcb: Tcb, seq: int | None) -> int:

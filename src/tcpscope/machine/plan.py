@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tcpscope.machine import path_mtu, timeouts
 from tcpscope.machine.calls import settle_pending_close
-from tcpscope.machine.recovery import next_lost, pipe_bytes
+from tcpscope.machine.flight import next_lost, pipe_bytes
 from tcpscope.machine.sending import (
     TEXT_STATES,
     emit_ack,

@@ -11,7 +11,7 @@ from tcpscope.machine.sequence import HALF, MASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tcpscope.machine.recovery import Sent
+    from tcpscope.machine.flight import Sent
     from tcpscope.machine.tcb import Tcb
     from tcpscope.model.segment import Segment
 

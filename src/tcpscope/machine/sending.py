@@ -7,9 +7,9 @@ Everything here derives from the block's numbers; nothing that was sent is kept 
 from __future__ import annotations
 
 from tcpscope.machine import rack, recovery
+from tcpscope.machine.flight import Sent, pipe_bytes, split_sent, unmark_lost
 from tcpscope.machine.options import offer, options_now, timestamp_now
 from tcpscope.machine.receiving import advertise, first_window, sack_blocks
-from tcpscope.machine.recovery import Sent, pipe_bytes
 from tcpscope.machine.sequence import HALF, MASK
 from tcpscope.machine.tcb import NEVER, Tcb
 from tcpscope.model.segment import ACK, CWR, ECE, FIN, NO_OPTIONS, PSH, SYN, URG, Options, Segment
@@ -172,8 +172,8 @@ def emit_again(tcb: Tcb, sent: Sent, now_ns: int) -> Segment:
     """Send a lost segment once more, cut to what a segment may carry today."""
     limit = payload_limit(tcb)
     if len(sent.payload) > limit:
-        recovery.split(tcb, tcb.flight.index(sent), (sent.seq + limit) & MASK)
-    recovery.unmark_lost(tcb, sent)
+        split_sent(tcb, tcb.flight.index(sent), (sent.seq + limit) & MASK)
+    unmark_lost(tcb, sent)
     recovery.give_up_probe(tcb, sent)
     tcb.recovery.must_send = False
     sent.transmissions += 1

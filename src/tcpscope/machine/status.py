@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tcpscope.machine.calls import refuse
+from tcpscope.machine.flight import pipe_bytes
 from tcpscope.machine.moves import take
 from tcpscope.machine.options import announced_mss
 from tcpscope.machine.receiving import urgent_bytes
-from tcpscope.machine.recovery import pipe_bytes
 from tcpscope.machine.tcb import NEVER, Tcb
 from tcpscope.model.address import Endpoint
 from tcpscope.model.event import Event

@@ -8,12 +8,13 @@ modules of this room its numbers.
 from __future__ import annotations
 
 from tcpscope.machine.congestion import ALGORITHMS, Congestion
+from tcpscope.machine.flight import Sent
 from tcpscope.machine.internet import DEFAULTS, Internet
 from tcpscope.machine.lifecycle import Row
 from tcpscope.machine.mtu_search import MtuSearch
 from tcpscope.machine.profile import Profile
 from tcpscope.machine.rack import Rack
-from tcpscope.machine.recovery import Recovery, Sent
+from tcpscope.machine.recovery import Recovery
 from tcpscope.machine.rtt import RoundTrip
 from tcpscope.model.address import Endpoint
 from tcpscope.model.record import NamedTuple

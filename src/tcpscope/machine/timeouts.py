@@ -7,6 +7,7 @@ what then follows. A function appends what it sends at once to ``out``; everythi
 from __future__ import annotations
 
 from tcpscope.machine import rack, recovery
+from tcpscope.machine.flight import split_sent
 from tcpscope.machine.moves import fail, take
 from tcpscope.machine.path_mtu import suspect_black_hole
 from tcpscope.machine.sending import (
@@ -70,7 +71,7 @@ def on_tail_probe(tcb: Tcb, now_ns: int, out: list[Segment]) -> None:
     else:
         tail = tcb.flight[-1]
         if len(tail.payload) > limit:  # the end of an offloaded group
-            recovery.split(tcb, len(tcb.flight) - 1, (tail.seq + len(tail.payload) - limit) & MASK)
+            split_sent(tcb, len(tcb.flight) - 1, (tail.seq + len(tail.payload) - limit) & MASK)
         out.append(emit_again(tcb, tcb.flight[-1], now_ns))
     rack.note_probe(tcb, repeats=amount <= 0)
     tcb.counters.tail_probes += 1

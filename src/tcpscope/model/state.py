@@ -36,11 +36,6 @@ class State(IntEnum):
         """Whether the peer has closed its direction in this state."""
         return self in (State.CLOSE_WAIT, State.CLOSING, State.LAST_ACK, State.TIME_WAIT)
 
-    @property
-    def has_sent_fin(self) -> bool:
-        """Whether this end has closed its direction in this state."""
-        return self in (State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSING, State.LAST_ACK, State.TIME_WAIT)
-
     @classmethod
     def parse(cls, text: str) -> State:
         """Read any tool's spelling, in any case, with ``-``, ``_``, space or nothing between the words.

@@ -40,9 +40,6 @@ _IPV6_MEANINGS = {
     3: ("hop limit exceeded", "fragment reassembly time exceeded"),
     4: ("erroneous header field", "unknown next header", "unknown IPv6 option"),
 }  # fmt: skip
-#: (version, type, code) of errors that say: this will never work (RFC 9293 §3.9.2.2, RFC 5461 §2). Fragmentation
-#: needed, hard in RFC 1122, is soft since path MTU discovery (RFC 1191).
-_HARD = frozenset(((4, 3, 2), (4, 3, 3), (6, 1, 1), (6, 1, 4)))
 
 
 class IcmpError(NamedTuple):
@@ -61,16 +58,6 @@ class IcmpError(NamedTuple):
         """What it says, in words."""
         known = (_IPV4_MEANINGS if self.version == 4 else _IPV6_MEANINGS).get(self.type, ())
         return known[self.code] if self.code < len(known) else f"ICMP type {self.type} code {self.code}"
-
-    @property
-    def is_hard(self) -> bool:
-        """Whether it says that this will never work (RFC 9293 §3.9.2.2)."""
-        return (self.version, self.type, self.code) in _HARD
-
-    @property
-    def is_too_big(self) -> bool:
-        """Whether it is a message of path MTU discovery."""
-        return (self.version, self.type) == _PACKET_TOO_BIG or self[:3] == _FRAGMENTATION_NEEDED
 
 
 def parse_icmp(data: Buffer, version: int) -> IcmpError | None:

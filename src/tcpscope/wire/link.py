@@ -16,27 +16,3 @@ IPV4 = 228
 IPV6 = 229
 NFLOG = 239
 LINUX_SLL2 = 276
-
-#: Number -> name as tcpdump spells it.
-NAMES = {
-    NULL: "NULL",
-    ETHERNET: "EN10MB",
-    PPP: "PPP",
-    RAW_BSD: "RAW",
-    RAW_OPENBSD: "RAW",
-    PPP_HDLC: "PPP_SERIAL",
-    PPP_ETHER: "PPP_ETHER",
-    RAW: "RAW",
-    C_HDLC: "C_HDLC",
-    LOOP: "LOOP",
-    LINUX_SLL: "LINUX_SLL",
-    IPV4: "IPV4",
-    IPV6: "IPV6",
-    NFLOG: "NFLOG",
-    LINUX_SLL2: "LINUX_SLL2",
-}
-
-
-def name_of(link_type: int) -> str:
-    """Name a link type; a number nobody here reads stays a number."""
-    return NAMES.get(link_type, f"link type {link_type}")
