@@ -27,6 +27,9 @@ TOOLS = {
     "/proc/net/tcp tcp6": ["cat", "/proc/net/tcp", "/proc/net/tcp6"],
     "lsof -nP -i": ["lsof", "-nP", "-iTCP"],
     "lsof -F": ["lsof", "-nP", "-iTCP", "-F"],
+    "lsof +fg -R -T qs": ["lsof", "-nP", "-iTCP", "+fg", "-R", "-T", "qs"],
+    "busybox netstat -tan": ["busybox", "netstat", "-tan"],
+    "grep -n /proc/net/tcp tcp6": ["grep", "-n", ".", "/proc/net/tcp", "/proc/net/tcp6"],
 }
 
 

@@ -12,13 +12,16 @@ _inode_of = itemgetter(Socket._fields.index("inode"))
 
 
 def join_holders(sockets: list[Socket]) -> list[Socket]:
-    """Make one socket of rows with one inode: lsof prints a row for every process that holds it."""
+    """Make one socket of rows with one inode: lsof prints a row for every process that holds it.
+
+    Where it does not tell the inode, a connection is known by its ends; listeners may share theirs (``SO_REUSEPORT``).
+    """
     inodes = set(map(_inode_of, sockets))
     if len(inodes) == len(sockets) and min(inodes) > 0:
         return sockets
     joined: dict[object, Socket] = {}
     for index, socket in enumerate(sockets):
-        key: object = socket.inode if socket.inode > 0 else index
+        key: object = socket.inode if socket.inode > 0 else socket.flow if socket.remote.port else index
         known = joined.get(key)
         if known is None:
             joined[key] = socket

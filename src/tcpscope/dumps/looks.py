@@ -240,6 +240,8 @@ class DumpReader:
             self._finish_fields()
             return False
         self.in_fields = True
+        if self.lsof.lacks_protocol(line):
+            self._count_unread(f"{line} (its protocol is not told: ask for -F pcfnPT)")
         self._append("lsof", self.lsof.read_field(line))
         return True
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tcpscope.dumps.addresses import AddressReader, parse_numeric
+from tcpscope.dumps.addresses import AddressReader, parse_mapped, parse_numeric
 from tcpscope.dumps.rows import (
     INODE_UNKNOWN,
     MOST_KINDS,
@@ -23,7 +23,13 @@ from tcpscope.model.address import Endpoint
 from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
 
-FAMILIES = frozenset(("IPv4", "IPv6"))
+
+def parse_ipv6(text: str) -> Endpoint | None:
+    """Read an end of a socket of IPv6 that is all numbers: lsof hides the prefix of v4-mapped addresses."""
+    return parse_numeric(text) if text[:1] == "[" else parse_mapped(text)
+
+
+FAMILIES = {"IPv4": parse_numeric, "IPv6": parse_ipv6}
 _FARTHEST = 16  #: where the TYPE column may be, behind what a log or ``grep -n`` puts in front
 _LOCAL, _INODE = Socket._fields.index("local"), Socket._fields.index("inode")
 _new = tuple.__new__
@@ -38,37 +44,40 @@ class LsofReader:
         self.file: dict[str, str] = {}
         self.is_stateless = False  #: rows of TCP without a state were read (``-F`` without ``T``)
         self.descriptors: dict[str, int] = {}
-        self.locals: dict[str, Endpoint] = {}
-        #: Command, PID and state as written -> PID, and the fields that rows of this kind share.
+        self.locals: dict[str, dict[str, Endpoint]] = {family: {} for family in FAMILIES}
+        #: Command, PID, family and state as written -> PID, and the fields that rows of this kind share.
         self.kinds: dict[tuple[str, ...], tuple[int, tuple[object, ...], tuple[object, ...]]] = {}
 
     def learn(self, words: list[str], socket: Socket) -> None:
         """Remember what rows like this one share: of one process, in one state, in ten words."""
-        local, _, remote = words[-2].partition("->")
-        if len(words) != 10 or (parse_numeric(local), parse_numeric(remote)) != (socket.local, socket.remote):
+        if len(words) != 10 or words[4] not in FAMILIES:
+            return
+        (local, _, remote), parse = words[-2].partition("->"), FAMILIES[words[4]]
+        if (parse(local), parse(remote)) != (socket.local, socket.remote):
             return
         if (words[0], words[1]) != (socket.owners[0].name, str(socket.owners[0].pid)):
             return
-        if len(self.kinds) < MOST_KINDS and words[4] in FAMILIES and words[7] == "TCP" and socket.inode > 0:
+        if len(self.kinds) < MOST_KINDS and words[7] == "TCP" and socket.inode > 0:
             owner = socket.owners[0]
-            self.kinds[words[0], words[1], words[9]] = (owner.pid, socket[:_LOCAL], socket[_INODE + 1 :])
+            self.kinds[words[0], words[1], words[4], words[9]] = (owner.pid, socket[:_LOCAL], socket[_INODE + 1 :])
             self.descriptors[words[3]] = owner.fd
 
     def follow(self, lines: Iterator[str], append: Callable[[Socket], None]) -> str | None:
         """Read rows of known kinds; return the first line that is none, ``None`` at the end."""
-        kinds, descriptors, locals_ = self.kinds, self.descriptors, self.locals
+        kinds, descriptors = self.kinds, self.descriptors
         for line in lines:
             words = line.split()
             if len(words) != 10:
                 return line
             command, pid_text, _, fd_text, family, inode, _, node, ends, state = words
-            kind = kinds.get((command, pid_text, state))
-            if kind is None or family not in FAMILIES or node != "TCP":
+            kind = kinds.get((command, pid_text, family, state))
+            if kind is None or node != "TCP":
                 return line
             local_text, _, remote_text = ends.partition("->")
-            local, remote = locals_.get(local_text), parse_numeric(remote_text)
+            parse, locals_ = FAMILIES[family], self.locals[family]
+            local, remote = locals_.get(local_text), parse(remote_text)
             if local is None:
-                local = locals_[local_text] = parse_numeric(local_text) or NO_END
+                local = locals_[local_text] = parse(local_text) or NO_END
             if remote is None or local is NO_END or not inode.isdecimal() or not line.isascii():
                 return line
             if inode[0] == "0" or len(inode) > 20:
@@ -92,7 +101,8 @@ class LsofReader:
         if proto_at is None or pid_at is None or proto_at + 1 >= len(words):
             return None
         owner = Owner(int(words[pid_at]), _name(words[pid_at - 1]), _descriptor(words[at - 1]))
-        inode = int(words[at + 1]) if is_count(words[at + 1]) else INODE_UNKNOWN
+        device = words[proto_at - 2 if proto_at - at > 2 else at + 1]  # +fg puts flags in front of it
+        inode = int(device) if is_count(device) else INODE_UNKNOWN
         is_ipv6 = words[at] == "IPv6"
         return self._socket(words[proto_at].lower(), " ".join(words[proto_at + 1 :]), is_ipv6, owner, inode)
 
@@ -114,6 +124,13 @@ class LsofReader:
             self.file[letter] = value
         return completed
 
+    def lacks_protocol(self, line: str) -> bool:
+        """Whether a line is the name of a socket of which nobody says that it is one of TCP (``-F pn``)."""
+        name = line[1:]
+        if line[0] != "n" or "P" in self.file or name[:1] == "/" or " " in name:
+            return False
+        return all(self.addresses.read(end) for end in name.split("->"))
+
     def complete(self) -> Socket | None:
         """Return the socket of the fields collected so far, if they are one."""
         fields, pid = self.file, self.process.get("p", "")
@@ -130,10 +147,11 @@ class LsofReader:
         return socket
 
     def _socket(self, proto: str, name: str, is_ipv6: bool, owner: Owner, inode: int) -> Socket | None:
-        ends, _, state_text = name.partition("(")
-        state = STATE_WORDS.get(state_text.split(")")[0]) if state_text else None
+        ends, _, told = name.partition("(")
+        words = told.split(")")[0].split()  # -T: ``LISTEN QR=0 QS=0``
+        state = STATE_WORDS.get(words[0]) if words else None
         if state is None:
-            if proto == "tcp" and state_text:
+            if proto == "tcp" and words and "=" not in words[0]:
                 return None
             state = State.LISTEN if proto == "tcp" else State.CLOSED
             if "->" in ends:
@@ -145,13 +163,19 @@ class LsofReader:
         remote = self._end(remote_text, wildcard) if arrow else wildcard
         if local is None or remote is None:
             return None
-        return make_socket(proto, state, local, remote, (0, 0), (owner,), inode)
+        return make_socket(proto, state, local, remote, _queues(words), (owner,), inode)
 
     def _end(self, text: str, wildcard: Endpoint) -> Endpoint | None:
         if text.startswith("*:"):
             found = self.addresses.read(text)
             return Endpoint(wildcard.address, found.port) if found else None
-        return self.addresses.read(text)
+        return self.addresses.read_mapped(text) if wildcard is WILDCARD6 else self.addresses.read(text)
+
+
+def _queues(words: list[str]) -> tuple[int, int]:
+    fields = dict(word.partition("=")[::2] for word in words)
+    sizes = [int(fields[name]) if is_count(fields.get(name, "")) else 0 for name in ("QR", "QS")]
+    return sizes[0], sizes[1]
 
 
 def _type_column(words: list[str]) -> int | None:

@@ -201,6 +201,8 @@ def _timer(words: list[str], at: int) -> Timer | None:
         return None
     numbers = words[at + 1].strip("()").split("/") if len(words) > at + 1 else []
     try:
-        return Timer(_TIMERS[words[at]], int(float(numbers[0]) * 1000), int(numbers[1]))
+        # Linux: what counts for the timers of keepalive and of the closed window are probes, as in sock_diag.
+        tried = numbers[2] if words[at] in ("keepalive", "probe") else numbers[1]
+        return Timer(_TIMERS[words[at]], int(float(numbers[0]) * 1000), int(tried))
     except (IndexError, ValueError, OverflowError):
         return Timer(_TIMERS[words[at]], 0)

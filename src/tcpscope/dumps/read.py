@@ -73,7 +73,7 @@ def _read_stream(stream: IO[bytes], name: str, taken_ns: int) -> list[Snapshot]:
         if decoder is None:
             decoder = _choose_decoder(piece, name)
         total += len(piece)
-        text = tail + decoder.decode(piece)
+        text = tail + decoder.decode(piece).replace("\0", "\n")  # lsof -F0 ends its fields so
         lines = text.replace("\r", "").split("\n")
         tail = lines.pop()
         if len(tail) > _LONGEST_LINE:
@@ -94,11 +94,17 @@ def _choose_decoder(piece: bytes, name: str) -> IncrementalDecoder:
 
     if piece[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what PowerShell writes with >
         return codecs.getincrementaldecoder("utf-16")("replace")
-    if b"\0" in piece[:4096]:
+    if b"\0" in piece[:4096] and not _is_fields(piece):
         raise TcpscopeError(
             f"{name} is no text: expected a capture, or the output of netstat, ss, lsof or /proc/net/tcp"
         )
     return codecs.getincrementaldecoder("utf-8-sig")("replace")
+
+
+def _is_fields(piece: bytes) -> bool:
+    """Whether a file begins as the output of ``lsof -F0``: ``p``, a number, a zero."""
+    first = piece[:16].partition(b"\0")[0]
+    return first[:1] == b"p" and first[1:].isdigit()
 
 
 def _no_dump(name: str, where: str) -> TcpscopeError:

@@ -48,6 +48,7 @@ _INFO = {
     "delivered": ("delivered", 1), "busy": ("busy_time_us", 1000), "rwnd_limited": ("rwnd_limited_us", 1000),
     "sndbuf_limited": ("sndbuf_limited_us", 1000),
 }  # fmt: skip
+_RATES = frozenset(("pacing_rate", "delivery_rate"))
 _FLAGS = {"ts": 1, "sack": 2, "ecn": 8, "ecnseen": 16, "fastopen": 32}
 
 
@@ -116,8 +117,8 @@ class SsReader:
         is_dual_stack = local.address == "*"  # ss: "*" is the IPv6 wildcard that takes IPv4 too, "[::]" IPv6 alone
         if is_dual_stack:
             local = Endpoint("::", local.port)
-        elif remote.address == "*" or words[at + 3].startswith(":::"):
-            self.is_old = True
+        elif words[at + 3].startswith(":::") or (remote.address == "*" and not local.is_ipv6):
+            self.is_old = True  # a new ss writes the peer of an IPv4 listener as 0.0.0.0
         if remote.address == "*":
             remote = Endpoint("::" if local.is_ipv6 else "0.0.0.0", remote.port)
         recv_q, send_q = int(words[at + 1]), int(words[at + 2])
@@ -126,11 +127,9 @@ class SsReader:
         socket = make_socket(proto, state, local, remote, (recv_q, send_q))
         if is_dual_stack and state == State.CLOSED:
             socket = socket._replace(v6only=False)
-        if state == State.LISTEN:
-            is_told = local.is_ipv6 and not words[at + 3].startswith(
-                ":::"
-            )  # an old ss writes [::] as ::, and * means IPv4
-            v6only = local.address == "::" and not is_dual_stack if is_told else None
+        if state == State.LISTEN:  # a new ss writes the peer of one that takes IPv4 too as *, of the others as [::]
+            is_told = local.is_ipv6 and words[at + 4][0] in "*["
+            v6only = words[at + 4][0] == "[" if is_told else None
             socket = socket._replace(backlog=send_q, v6only=v6only)
         return self.continue_row(socket, words[at + 5 :]) if len(words) > at + 5 else socket
 
@@ -138,9 +137,11 @@ class SsReader:
         """Add details to a row: words of the form ``name:value`` in any order."""
         changes: dict[str, object] = {}
         info: dict[str, int] = {}
-        for word in words:
+        for place, word in enumerate(words):
             name, colon, value = word.partition(":")
-            if not colon:
+            if word in _RATES and place + 1 < len(words):
+                info[word] = _bytes_a_second(words[place + 1])
+            elif not colon:
                 _read_flag(word, info, changes)
             elif name in _INFO or name in ("rtt", "wscale", "retrans"):
                 _read_info(name, value, info)
@@ -176,6 +177,13 @@ def _read_info(name: str, value: str, info: dict[str, int]) -> None:
     else:
         field, factor = _INFO[name]
         info[field] = _scaled(first.partition("ms")[0] if factor == 1000 else first, factor)
+
+
+def _bytes_a_second(text: str) -> int:
+    """Read ``34.8Gbps`` and ``374491428571bps``: bits, where the kernel counts octets."""
+    number = text.removesuffix("bps")
+    factor = {"T": 10**12, "G": 10**9, "M": 10**6, "K": 1000, "k": 1000}.get(number[-1:], 1)
+    return _scaled(number.rstrip("TGMKk"), factor) // 8
 
 
 def _scaled(text: str, factor: int) -> int:

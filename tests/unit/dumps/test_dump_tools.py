@@ -182,8 +182,10 @@ CLOSE-WAIT 1      0      ::ffff:10.0.0.1:39126  ::ffff:10.0.0.9:80
 
 def test_a_new_ss_means_both_families_by_its_star():
     text = "LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\nLISTEN 0 4096 *:443 *:*\nLISTEN 0 128 [::]:22 [::]:*\n"
-    v4, both, v6 = rows(text)
-    assert (v4.v6only, both.v6only, v6.v6only) == (None, False, True)
+    text += "LISTEN 0 128 [::1]:25 [::]:*\nLISTEN 0 128 [::ffff:127.0.0.1]:26 *:*\n"
+    v4, both, v6, one, mapped = rows(text)
+    assert (v4.v6only, both.v6only, v6.v6only, one.v6only, mapped.v6only) == (None, False, True, True, False)
+    assert mapped.local == Endpoint("::ffff:127.0.0.1", 26)
     assert (both.local, v6.local) == (Endpoint("::", 443), Endpoint("::", 22))
 
 
@@ -213,6 +215,54 @@ def test_lsof_columns_between_command_and_user_do_not_shift_the_pid():
     ):
         assert rows(row)[0].owners == (Owner(990, "java", 12),)
     assert rows(f"Google\\x20Chrome 990 www {end}")[0].owners == (Owner(990, "Google Chrome", 12),)
+
+
+LSOF_QUEUES = "java 990 www 12u IPv6 90001 0t0 TCP 10.0.0.1:443->10.0.0.9:48010 (CLOSE_WAIT QR=7 QS=9)\n"
+
+
+def test_lsof_tells_queues_with_T_and_flags_with_fg():  # noqa: N802  # lsof's option
+    (socket,) = rows(LSOF_QUEUES)
+    assert (socket.recv_q, socket.send_q, socket.inode, socket.state) == (7, 9, 90001, State.CLOSE_WAIT)
+    assert rows(LSOF_QUEUES.replace("IPv6", "IPv6 RW,ND"))[0] == socket
+
+
+def test_lsof_hides_the_prefix_of_mapped_addresses_in_rows_of_ipv6():
+    row = "java 990 www 12u IPv6 {} 0t0 TCP {}->{} (ESTABLISHED)\n"
+    ends = [("10.0.0.1:443", "10.0.0.9:48010"), ("[2001:db8::1]:443", "[2001:db8::9]:48011")]
+    text = "".join(row.format(90001 + number, *ends[number % 2]) for number in range(8))
+    assert {str(socket.remote) for socket in rows(text)} == {"[::ffff:10.0.0.9]:48010", "[2001:db8::9]:48011"}
+    assert {str(socket.remote) for socket in rows(text.replace("IPv6", "IPv4", 1))} > {"10.0.0.9:48010"}
+
+
+def test_lsof_without_inodes_joins_the_holders_of_a_connection():
+    row = "java {} www 12u IPv4 0xfff{} 0t0 TCP 10.0.0.1:443->10.0.0.9:48010 (CLOSE_WAIT)\n"
+    (socket,) = rows(row.format(990, 1) + row.format(991, 1))
+    assert [owner.pid for owner in socket.owners] == [990, 991]
+
+
+def test_lsof_fields_that_end_in_zeros(tmp_path):
+    from tcpscope.dumps.read import read_dumps
+
+    path = tmp_path / "fields"
+    path.write_bytes(b"p812\0csshd\0\nf3\0tIPv4\0d20001\0PTCP\0n*:22\0TST=LISTEN\0\n")
+    (look,) = read_dumps(str(path))
+    assert [brief(socket) for socket in look.sockets] == [("tcp", "LISTEN", "0.0.0.0:22", "0.0.0.0:*", [812])]
+
+
+def test_lsof_fields_that_tell_no_protocol_are_shown_as_not_understood():
+    (look,) = parse_dumps("p812\ncsshd\nf3\nn*:22\nf4\nn/etc/hosts\nf5\nn10.0.0.1:22->10.0.0.9:50001\n")
+    assert look.coverage.unread_rows == 2
+    assert "ask for -F pcfnPT" in look.coverage.unread_samples[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"), [("8000bps", 1000), ("34.8Gbps", 4_350_000_000), ("1.2Mbps", 150_000), ("?", 0)]
+)
+def test_ss_rates_are_octets_a_second(text, octets):
+    (socket,) = rows(
+        f"ESTAB 0 0 10.0.0.1:22 10.0.0.9:50001\n\t cubic wscale:7,7 pacing_rate {text} delivery_rate {text}\n"
+    )
+    assert (socket.tcp_info.pacing_rate, socket.tcp_info.delivery_rate) == (octets, octets)
 
 
 def test_lsof_fields_without_states_say_so():
