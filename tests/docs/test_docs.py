@@ -132,3 +132,29 @@ def test_endpoint_s_examples_print_what_they_say(capsys):
     for block in blocks:
         exec(block, {})
         assert capsys.readouterr().out.strip() == block.rstrip().rpartition("  # ")[2]
+
+
+def test_every_page_can_be_reached_from_the_first():
+    seen, left = set(), [DOCS / "README.md"]
+    while left:
+        page = left.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        links = re.findall(r"(?<!\\)\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        left += [(page.parent / link).resolve() for link in links if not re.match(r"[a-z]+:", link)]
+    assert sorted(str(page.relative_to(DOCS)) for page in set(DOCS.rglob("*.md")) - seen) == []
+
+
+def test_paths_that_the_guides_name_exist():
+    source = ROOT / "src" / "tcpscope"
+    for page in (ROOT / "CONTRIBUTING.md", DOCS / "explanation" / "rooms.md"):
+        for path in re.findall(r"`((?:[a-z_]+/)+[a-z_]+(?:\.py)?)`", page.read_text(encoding="utf-8")):
+            beside = (ROOT / path, source / path, source / f"{path}.py")
+            assert any(one.exists() for one in beside), f"{page.name} names {path}"
+
+
+def test_rooms_of_the_guide_are_those_of_the_source():
+    text = (DOCS / "explanation" / "rooms.md").read_text(encoding="utf-8")
+    rooms = {one.name for one in (ROOT / "src" / "tcpscope").iterdir() if (one / "__init__.py").exists()}
+    assert set(re.findall(r"^\| `([a-z]+)/` \|", text, re.MULTILINE)) == rooms
