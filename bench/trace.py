@@ -83,21 +83,20 @@ def _readers() -> list[Reader]:
 
 
 def _count_summary(text: str) -> tuple[int, int]:
-    """Ends of TIME_WAIT are left out: how many come within the run is the kernel's business (tcp_tw_reuse)."""
+    """Ends of TIME_WAIT are left out, here as below: how many come meanwhile is the kernel's business (reuse)."""
     told = json.loads(text.splitlines()[-1])
     return sum(row["count"] for row in told["counts"] if row["before"] != "TIME_WAIT"), told["lost"]
 
 
 def _count_json(text: str) -> tuple[int, int]:
-    lines = text.splitlines()[1:]
-    return sum('"before"' in line for line in lines), sum(
-        json.loads(line)["lost"] for line in lines if "lost" in line[:8]
-    )
+    told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return sum(one.get("before", "TIME_WAIT") != "TIME_WAIT" for one in told), sum(one.get("lost", 0) for one in told)
 
 
 def _count_lines(text: str) -> tuple[int, int]:
-    lost = sum(int(line.split()[2]) for line in text.splitlines() if line.startswith("# lost "))
-    return sum(line[:1].isdigit() for line in text.splitlines()), lost
+    lines = text.splitlines()
+    lost = sum(int(line.split()[2]) for line in lines if line.startswith("# lost "))
+    return sum(line[:1].isdigit() and line.split()[1] != "TIME_WAIT" for line in lines), lost
 
 
 def _count_perf(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from tcpscope.cli.ending import Ending
 from tcpscope.cli.flags import new_parser, number_between
@@ -63,7 +63,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("filter", nargs="*", metavar="FILTER", help="only what concerns such sockets, before or after the move")
     add("--count", type=_positive_int, metavar="N", help="stop after N transitions")
     add("--duration", type=_positive_float, metavar="S", help="stop after S seconds")
-    add("--json", action="store_true", help="one JSON object per line; the first names the tier")
+    add("--json", action="store_true", help="one JSON object per line; the tier is named on stderr")
     add("--summary", action="store_true", help="count moves instead of printing them (cheapest; with --duration)")
     add("--ladder", action="store_true", help="one connection, both ends side by side")
     add("--retransmits", action="store_true", help="retransmissions too (moves that keep their state)")
@@ -153,13 +153,13 @@ def _iter_batches(feed: Feed, arguments: argparse.Namespace, ending: Ending) -> 
 
 
 def _run_lines(feed: Feed, arguments: argparse.Namespace, matches: Matcher | None, ending: Ending) -> int:
-    spell = _spell_json() if arguments.json else _spell_text(arguments)
+    spell = _speller(arguments)
     _announce(feed, arguments)
     total = lost = 0
     started = time.monotonic()
     for moves in _iter_moves(feed, arguments, matches, ending):
         if moves:
-            write("".join(spell(moves)))
+            write(spell(moves))
             total += len(moves)
         lost = _tell_loss(feed, arguments, lost)
         sys.stdout.flush()
@@ -167,46 +167,29 @@ def _run_lines(feed: Feed, arguments: argparse.Namespace, matches: Matcher | Non
     return _finish(feed, arguments, total, time.monotonic() - started, ending)
 
 
-def _spell_json() -> Callable[[list[Transition]], Iterable[str]]:
-    import json
+def _speller(arguments: argparse.Namespace) -> Callable[[list[Transition]], str]:
+    """Return what makes lines of moves."""
+    if arguments.json:
+        from tcpscope.views.transition_json import TransitionLines
 
-    from tcpscope.views.transitions import transition_object
-
-    encode = json.JSONEncoder(separators=(",", ":")).encode
-    return lambda moves: (encode(transition_object(move)) + "\n" for move in moves)
-
-
-def _spell_text(arguments: argparse.Namespace) -> Callable[[list[Transition]], Iterable[str]]:
-    from tcpscope.views.transitions import TransitionStyle, transition_line
+        return TransitionLines().spell
+    from tcpscope.views.transitions import TransitionStyle, TransitionTable
 
     style = TransitionStyle(arguments.names, arguments.all_namespaces, is_coloured(arguments.color))
-    seconds: dict[int, str] = {}
-    return lambda moves: (transition_line(move, style, seconds) + "\n" for move in moves)
+    return TransitionTable(style).spell
 
 
 def _announce(feed: Feed, arguments: argparse.Namespace) -> None:
-    """Name the tier, why it and not a better one, and what it does not see."""
-    if arguments.json:
-        import json
-
-        head = {
-            "schema": "tcpscope.trace/1",
-            "tier": feed.tier,
-            "reason": feed.reason,
-            "missing": list(feed.missing),
-            "netns": feed.netns,
-            "all_namespaces": feed.netns is None or not feed.tells_namespaces,
-        }
-        print(json.dumps(head, separators=(",", ":")), flush=True)
-        return
+    """Name the tier, why it and not a better one, and what it does not see; not between JSON's lines."""
     where = "all namespaces" if feed.netns is None else f"namespace net:[{feed.netns}]"
     if feed.netns is not None and not feed.tells_namespaces:
         where = "all namespaces (this tier cannot tell them apart)"
-    stream = sys.stderr if arguments.no_header else sys.stdout
+    is_apart = arguments.no_header or arguments.json
+    stream = sys.stderr if is_apart else sys.stdout
     print(f"# tier {feed.tier}: {feed.reason}; {where}", file=stream)
     for clause in feed.missing:
         print(f"# not seen: {clause}", file=stream)
-    if not arguments.no_header and not arguments.ladder and not arguments.summary:
+    if not is_apart and not arguments.ladder and not arguments.summary:
         from tcpscope.views.transitions import TransitionStyle, header_line
 
         print(header_line(TransitionStyle(arguments.names, arguments.all_namespaces)))
@@ -255,7 +238,7 @@ def _run_summary(feed: Feed, arguments: argparse.Namespace, matches: Matcher | N
         for moves in _iter_moves(feed, arguments, matches, ending):
             for move in moves:
                 counts[move.before, move.after] = counts.get((move.before, move.after), 0) + 1
-    _print_counts(counts, arguments, feed.read_lost(), time.monotonic() - started)
+    _print_counts(counts, arguments, feed, time.monotonic() - started)
     return ending.exit_code(_is_endless(arguments))
 
 
@@ -266,14 +249,25 @@ def _count_all(feed: Feed, arguments: argparse.Namespace, ending: Ending) -> Non
 
 
 def _print_counts(
-    counts: dict[tuple[State, State], int], arguments: argparse.Namespace, lost: int, seconds: float
+    counts: dict[tuple[State, State], int], arguments: argparse.Namespace, feed: Feed, seconds: float
 ) -> None:
-    total = sum(counts.values())
+    total, lost = sum(counts.values()), feed.read_lost()
     if arguments.json:
         import json
 
         rows = [{"before": pair[0].name, "after": pair[1].name, "count": count} for pair, count in counts.items()]
-        print(json.dumps({"counts": rows, "transitions": total, "lost": lost, "seconds": seconds}))
+        told = {
+            "schema": "tcpscope.trace/1",
+            "tier": feed.tier,
+            "reason": feed.reason,
+            "missing": list(feed.missing),
+            "netns": feed.netns if feed.tells_namespaces else None,
+            "counts": rows,
+            "transitions": total,
+            "lost": lost,
+            "seconds": seconds,
+        }
+        print(json.dumps(told))
         return
     from tcpscope.machine.lifecycle import LIFE_ORDER
     from tcpscope.views.transitions import render_counts
@@ -292,6 +286,7 @@ def _run_ladder(feed: Feed, arguments: argparse.Namespace, matches: Matcher | No
 
     _announce(feed, arguments)
     ladder: Ladder | None = None
+    spell = _speller(arguments)
     total = 0
     started = time.monotonic()
     count, arguments.count = arguments.count, None  # here it counts rungs
@@ -304,7 +299,7 @@ def _run_ladder(feed: Feed, arguments: argparse.Namespace, matches: Matcher | No
             if ladder is not None and ladder.takes(move.flow):
                 total += 1
                 rung = ladder.rung(move)
-                write("".join(_spell_json()([move])) if arguments.json else "\n".join(draw_rungs([rung])) + "\n")
+                write(spell([move]) if arguments.json else "\n".join(draw_rungs([rung])) + "\n")
         sys.stdout.flush()
         if ladder is not None and (ladder.is_over or (count is not None and total >= count)):
             break

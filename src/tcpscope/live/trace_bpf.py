@@ -30,8 +30,9 @@ class BpfSource:
     def __init__(self, netns: int | None, details: bool = False) -> None:
         self._tracer = TcpTracer(netns, details)
         self.missing = self._tracer.missing
+        self._owners = OwnerTable(netns or 0)
         self._story = Story(
-            OwnerTable(netns or 0),
+            self._owners,
             self._tracer.reasons,
             time.time_ns() - time.monotonic_ns(),
             sees_requests=not any("SYN_RECEIVED" in clause for clause in self.missing),
@@ -45,7 +46,9 @@ class BpfSource:
         """Wait for records, tell their story; what waits for an explanation is waited for shortly."""
         holds = self._story.is_holding
         chunk = self._read(min(timeout_s, _HOLD_S) if holds else timeout_s)
-        self._story.feed(iter_events(chunk))
+        if chunk:
+            self._owners.told_ns = last_time_ns(chunk)
+            self._story.feed(iter_events(chunk))
         # Why not the time now: what explains a move may still be in the backlog
         return self._story.take(last_time_ns(chunk) if self._backlog else self._emptied_ns)
 

@@ -67,17 +67,18 @@ _BY_ERROR: dict[int, tuple[Event, str]] = {
 }
 _RESET_WORDS = {ECONNREFUSED: "connection refused", ECONNRESET: "reset by the peer", EPIPE: "reset after its FIN"}
 
-_only_cache: dict[tuple[State, State], Event | None] = {}
+Deduced = tuple[Event | None, str]
+_unexplained: dict[tuple[State, State], Deduced] = {}
 
 
-def deduce_event(before: State, after: State, evidence: Evidence = NOTHING) -> tuple[Event | None, str]:
+def deduce_event(before: State, after: State, evidence: Evidence = NOTHING) -> Deduced:
     """Return ``(event, cause)`` of a move; ``cause`` is for people and may be empty."""
-    if after == CLOSED and evidence != NOTHING:
+    if after is CLOSED and evidence != NOTHING:
         return _ending(evidence)
-    usual = _USUAL.get((before, after))
-    if usual is not None:
-        return usual, ""
-    return _only(before, after), ""
+    found = _unexplained.get((before, after))
+    if found is None:
+        found = _unexplained[before, after] = _by_table(before, after), ""
+    return found
 
 
 def is_settled(before: State, after: State, evidence: Evidence) -> bool:
@@ -85,7 +86,7 @@ def is_settled(before: State, after: State, evidence: Evidence) -> bool:
     return after != CLOSED or evidence != NOTHING or (before, after) in _USUAL
 
 
-def _ending(evidence: Evidence) -> tuple[Event | None, str]:
+def _ending(evidence: Evidence) -> Deduced:
     if evidence.received_reset:
         return Event.RST, _RESET_WORDS.get(evidence.error, "reset received")
     if evidence.sent_reason in _BY_REASON and evidence.error != ECONNABORTED:
@@ -97,9 +98,9 @@ def _ending(evidence: Evidence) -> tuple[Event | None, str]:
     return None, errorcode.get(evidence.error, f"error {evidence.error}")
 
 
-def _only(before: State, after: State) -> Event | None:
-    """Return the event when all rows between the two states have the same."""
-    if (before, after) not in _only_cache:
-        events = {row.event for row in rows_between(before, after)}
-        _only_cache[before, after] = events.pop() if len(events) == 1 else None
-    return _only_cache[before, after]
+def _by_table(before: State, after: State) -> Event | None:
+    """Return the usual event, or the only one that all rows between the two states have."""
+    if (before, after) in _USUAL:
+        return _USUAL[before, after]
+    events = {row.event for row in rows_between(before, after)}
+    return events.pop() if len(events) == 1 else None

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from tcpscope.kernel import perf, tracefs
 from tcpscope.kernel.bpf import tcp_tracer as kinds
 from tcpscope.kernel.bpf.layout import ABSENT, read_symbols
-from tcpscope.live.trace_record import KernelEvent
+from tcpscope.live.trace_record import ENDS, KernelEvent
 from tcpscope.live.trace_story import Story
 from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.state import State
@@ -36,8 +36,6 @@ MISSING = (
     "mini-sockets that end before their timer",
     "holders of sockets that made no call",
 )
-
-Key = tuple[int, int, bytes, bytes]
 
 
 class Decoder:
@@ -64,13 +62,9 @@ class Decoder:
                 else:
                     yield from self._on_reset(name, sample, fields)
 
-    def waiting(self) -> dict[Key, KernelEvent]:
+    def waiting(self) -> dict[bytes, KernelEvent]:
         """Return the mini-sockets in FIN_WAIT_2, by ports and addresses."""
-        return {
-            (event.local_port, event.remote_port, event.local, event.remote): event
-            for event in self._minis.values()
-            if event.after == _FIN_WAIT_2
-        }
+        return {event.ends: event for event in self._minis.values() if event.after == _FIN_WAIT_2}
 
     def note_time_wait(self, event: KernelEvent, now_ns: int) -> KernelEvent:
         """A look has shown that this mini-socket is in TIME_WAIT by now."""
@@ -132,20 +126,13 @@ class Decoder:
         ends = [
             raw[at : at + size].ljust(16, b"\0") for at, size in (fields[f"saddr{suffix}"], fields[f"daddr{suffix}"])
         ]
-        return self._bare(sample, fields, kind)._replace(
-            family=family,
-            local_port=_number(raw, fields["sport"]),
-            remote_port=_number(raw, fields["dport"]),
-            local=ends[0],
-            remote=ends[1],
-        )
+        ports = _number(raw, fields["sport"]), _number(raw, fields["dport"])
+        return self._bare(sample, fields, kind)._replace(family=family, ends=ENDS.pack(*ports, *ends))
 
     def _bare(self, sample: perf.Sample, fields: dict[str, tuple[int, int]], kind: int) -> KernelEvent:
         address = _number(sample.raw, fields["skaddr"]) if "skaddr" in fields else 0
         comm = self._comm(sample.pid)
-        return KernelEvent(
-            sample.t_ns, address, 0, 0, sample.pid, kind, 0, 0, _AF_INET, 0, 0, bytes(16), bytes(16), 0, 0, comm
-        )
+        return KernelEvent(sample.t_ns, address, 0, 0, sample.pid, kind, 0, 0, _AF_INET, bytes(ENDS.size), 0, 0, comm)
 
     def _comm(self, pid: int) -> bytes:
         name = self._comms.get(pid)
@@ -221,13 +208,13 @@ class PerfSource:
         """Stop the events."""
         self._rings.close()
 
-    def _look(self, waiting: dict[Key, KernelEvent]) -> Iterator[KernelEvent]:
+    def _look(self, waiting: dict[bytes, KernelEvent]) -> Iterator[KernelEvent]:
         """Ask sock_diag which of the mini-sockets have had their FIN."""
         from tcpscope.live.listing import read_listing
 
         start = time.monotonic()
         for row in read_listing(tcp=1 << _TIME_WAIT, udp=0).rows() if waiting else ():
-            event = waiting.get((row[5], row[6], row[7], row[8]))
+            event = waiting.get(ENDS.pack(row[5], row[6], row[7], row[8]))
             if event is not None:
                 yield self._decoder.note_time_wait(event, time.monotonic_ns())
         self._next_look = time.monotonic() + max(_LOOK_S, 10 * (time.monotonic() - start))

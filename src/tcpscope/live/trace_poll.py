@@ -17,7 +17,7 @@ from tcpscope.live.listing import read_listing
 from tcpscope.live.sockets import spell_address
 from tcpscope.live.trace_event import deduce_event
 from tcpscope.live.trace_owners import OwnerTable
-from tcpscope.live.trace_story import judge_move
+from tcpscope.live.trace_story import JUDGEMENTS
 from tcpscope.machine.lifecycle import EDGES
 from tcpscope.model.address import Endpoint, Flow
 from tcpscope.model.errors import Unsupported
@@ -105,7 +105,7 @@ class Comparison:
         when_ns = now_ns if destroyed_ns is None else destroyed_ns
         is_step = (before, after) in EDGES
         event = deduce_event(before, after)[0] if is_step else None
-        legal, deviation = judge_move(before, after) if is_step else (True, "")
+        legal, deviation = JUDGEMENTS[before, after] if is_step else (True, "")
         return Transition(
             flow=_flow(key),
             end="local",

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from operator import attrgetter
 
 from tcpscope.kernel.bpf import tcp_tracer as kinds
 from tcpscope.live.sockets import spell_address
-from tcpscope.live.trace_event import NOTHING, Evidence, deduce_event, is_settled
-from tcpscope.live.trace_record import KernelEvent
+from tcpscope.live.trace_event import NOTHING, Deduced, Evidence, deduce_event, is_settled
+from tcpscope.live.trace_record import ENDS, KernelEvent
 from tcpscope.machine.linux import judge
 from tcpscope.model.address import Endpoint, Flow
 from tcpscope.model.event import Event
@@ -34,6 +35,9 @@ from tcpscope.model.transition import Transition
 HOLD_NS = {"port": 1_000_000_000, "reset": 50_000_000, "mini": 20_000_000, "request": 20_000_000}
 #: How many objects of a kind are remembered; beyond, the oldest are forgotten (and their time in state with them).
 LIMIT = 1 << 18
+#: How many spelled flows are kept for the records that follow.
+_FLOWS = 1 << 13
+_WHEN = attrgetter("when_ns")
 
 CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED
 FIN_WAIT_2, TIME_WAIT = State.FIN_WAIT_2, State.TIME_WAIT
@@ -52,17 +56,24 @@ _BY_CALL = frozenset(
 #: A reset explains the end of a socket when both come this close together.
 _TOGETHER_NS = 1_000_000
 
-Key = tuple[int, int, int, bytes, bytes]
-HeldKey = tuple[str, int]
+#: Move -> ``(legal in RFC 9293, name of the Linux deviation that allows it otherwise)``; staying is legal.
+JUDGEMENTS = {
+    (before, after): (True, "") if before is after or judge(before, after)[0] else judge(before, after)
+    for before in State
+    for after in State
+}
+
+Key = tuple[int, bytes]
 
 
 class Life:
     """What is remembered of one kernel object."""
 
-    __slots__ = (
-        "child", "flow", "inode", "key", "opened_actively", "owner", "received_ns", "sent_ns", "sent_reason",
-        "since_ns", "state",
-    )  # fmt: skip
+    inode = 0
+    received_ns = sent_ns = -_TOGETHER_NS  #: when a reset was received, sent
+    sent_reason = ""
+    child = False
+    opened_actively = False
 
     def __init__(self, key: Key, flow: Flow, state: State, since_ns: int | None, owner: Owner | None = None) -> None:
         self.key = key
@@ -70,11 +81,6 @@ class Life:
         self.state = state
         self.since_ns = since_ns
         self.owner = owner
-        self.inode = 0
-        self.received_ns = self.sent_ns = -_TOGETHER_NS  # when a reset was received, sent
-        self.sent_reason = ""
-        self.child = False
-        self.opened_actively = False
 
     def evidence(self, now_ns: int, error: int = 0) -> Evidence:
         """Return what belongs to an end at ``now_ns``."""
@@ -108,9 +114,11 @@ class Story:
         self._requests: dict[int, Life] = {}
         self._handshakes: dict[Key, Life] = {}
         self._minis: dict[int, Life] = {}
+        self._stopped: dict[Key, int] = {}  # mini-sockets whose timer was stopped last
         self._newborn: dict[Key, Life] = {}  # mini-sockets whose full socket has not said goodbye yet
-        self._held: dict[HeldKey, Transition] = {}
+        self._held: dict[str, dict[int, Transition]] = {name: {} for name in HOLD_NS}  # by what it waits for, object
         self._listeners: dict[int, Owner] = {}  # who called listen(), by inode: requests name their listener
+        self._flows: dict[tuple[int, bytes], Flow] = {}
         self._out: list[Transition] = []
         self._handlers: dict[int, Callable[[KernelEvent], None]] = {
             kinds.STATE: self._on_state,
@@ -138,21 +146,21 @@ class Story:
     @property
     def is_holding(self) -> bool:
         """Whether a move waits for what explains it."""
-        return bool(self._held)
+        return any(self._held.values())
 
     def take(self, now_ns: int | None = None) -> list[Transition]:
         """Return the transitions that are ready, in the order of their time; ``None`` releases all that is held.
 
         ``now_ns`` is on the kernel's monotonic clock.
         """
-        limit = None if now_ns is None else now_ns + self._epoch_ns
-        for name, move in list(self._held.items()):
-            if limit is None or move.when_ns + HOLD_NS[name[0]] < limit:
-                self._release(name)
+        for what, held in self._held.items():
+            limit_ns = None if now_ns is None else now_ns + self._epoch_ns - HOLD_NS[what]
+            for address in [one for one, move in held.items() if limit_ns is None or move.when_ns < limit_ns]:
+                self._release(what, address)
         for table in (self._sockets, self._requests, self._handshakes, self._minis, self._newborn, self._listeners):
             _forget_oldest(table)
         ready, self._out = self._out, []
-        ready.sort(key=_when)
+        ready.sort(key=_WHEN)
         return ready
 
     # full sockets
@@ -164,21 +172,23 @@ class Story:
         if before is LISTEN and after is SYN_RECEIVED:
             self._on_child(event)
             return
-        life = self._life(event, before)
+        life = self._sockets.get(event.address)
+        if life is None or life.state is not before or life.key != (event.netns, event.ends) or before is CLOSED:
+            life = self._life(event, before)
         if after is CLOSED:
             self._on_closed(event, life, before)
             return
         if before is CLOSED:
             life.opened_actively = after is SYN_SENT
-        found, cause = deduce_event(before, after)
+        deduced = deduce_event(before, after)
         if before is SYN_RECEIVED and life.opened_actively and after is State.ESTABLISHED:
-            found = Event.SYN_ACK
-        move = self._move(event, life, before, after, (found, cause))
+            deduced = Event.SYN_ACK, ""
+        move = self._move(event, life, before, after, deduced)
         life.state, life.since_ns = after, event.t_ns
         if after is LISTEN and move.by is not None:
             self._listeners[event.inode] = move.by
         if after is SYN_SENT and not event.local_port:
-            self._held["port", event.address] = move  # Linux: connect() changes the state before it picks a port
+            self._held["port"][event.address] = move  # Linux: connect() changes the state before it picks a port
         else:
             self._out.append(move)
 
@@ -188,9 +198,9 @@ class Story:
         if life is None or before is CLOSED:
             life = Life(event.key, self._flow(event), before, None)
             self._sockets[event.address] = life
-        elif event.local_port and life.key != event.key:
+        elif life.key != event.key and event.local_port:
             life.key, life.flow = event.key, self._flow(event)
-            if ("port", event.address) in self._held:
+            if event.address in self._held["port"]:
                 self._on_port(event)
         if life.state is not before:  # records were lost in between
             life.state, life.since_ns = before, None
@@ -218,14 +228,14 @@ class Story:
         evidence = life.evidence(event.t_ns, event.error)
         deduced = deduce_event(before, CLOSED, evidence)
         move = self._move(event, life, before, CLOSED, deduced)
-        if ("port", event.address) in self._held:
-            self._release(("port", event.address))
+        if event.address in self._held["port"]:
+            self._release("port", event.address)
             if not event.error:
                 move = move._replace(cause="connect() found no local port, or was refused before the SYN")
         if is_settled(before, CLOSED, evidence):
             self._out.append(move)
         else:
-            self._held["reset", event.address] = move
+            self._held["reset"][event.address] = move
 
     def _become_mini(self, event: KernelEvent, life: Life, before: State, mini: Life) -> None:
         """Linux: the full socket goes to CLOSE, its mini-socket goes on; the connection is in the latter's state."""
@@ -233,27 +243,27 @@ class Story:
         if mini.state is before:
             mini.since_ns = life.since_ns
             return
-        move = self._move(event, life, before, mini.state, deduce_event(before, mini.state))
-        self._out.append(move._replace(when_ns=(mini.since_ns or event.t_ns) + self._epoch_ns))
+        deduced = deduce_event(before, mini.state)
+        self._out.append(self._move(event, life, before, mini.state, deduced, mini.since_ns or event.t_ns))
 
     def _on_port(self, event: KernelEvent) -> None:
         """The first SYN goes out: now the connection has its local port."""
         self._end_of_predecessor(event)
         life = self._sockets.get(event.address)
-        held = self._held.pop(("port", event.address), None)
+        held = self._held["port"].pop(event.address, None)
         if life is not None and held is not None:
             life.key, life.flow = event.key, self._flow(event)
-            self._out.append(held._replace(flow=life.flow))
+            self._out.append(Transition._make((life.flow, *held[1:])))
 
     # handshakes
 
     def _on_request_started(self, event: KernelEvent) -> None:
         known = self._requests.get(event.address)
         if known is not None and known.key == event.key:
-            self._held.pop(("request", event.address), None)  # SYN|ACK again: the timer only starts anew
+            self._held["request"].pop(event.address, None)  # SYN|ACK again: the timer only starts anew
             return
         began_before = event.detail >> 1 > 0  # it has timed out before we ever saw it
-        life = Life(event.key, self._flow(event), SYN_RECEIVED, None if began_before else event.t_ns)
+        life = Life(event.key, self._flow(event), SYN_RECEIVED, None)
         life.owner = self._owner_of(event.inode) or self._listeners.get(event.inode)
         self._requests[event.address] = life
         self._handshakes[event.key] = life
@@ -262,8 +272,8 @@ class Story:
         reopened = self._end_of_predecessor(event)
         before, found = (TIME_WAIT, Event.SYN_REOPENS) if reopened else (LISTEN, Event.SYN)
         move = self._move(event, life, before, SYN_RECEIVED, (found, ""))
-        since = reopened.in_state_ns if reopened else None
-        self._out.append(move._replace(in_state_ns=since))
+        self._out.append(move._replace(in_state_ns=reopened.in_state_ns) if reopened else move)
+        life.since_ns = event.t_ns
 
     def _on_request_stopped(self, event: KernelEvent) -> None:
         life = self._requests.get(event.address)
@@ -276,7 +286,7 @@ class Story:
         gone = "its SYN|ACKs were not answered in time, or its listener is gone"
         stopped = "reset by the peer, or dropped to make room"
         deduced = (Event.USER_TIMEOUT, gone) if expired else (None, stopped)
-        self._held["request", event.address] = self._move(event, life, SYN_RECEIVED, CLOSED, deduced)
+        self._held["request"][event.address] = self._move(event, life, SYN_RECEIVED, CLOSED, deduced)
 
     def _forget_request(self, address: int) -> None:
         life = self._requests.pop(address, None)
@@ -291,7 +301,7 @@ class Story:
         if state is None:
             return
         if known is not None and known.key == event.key:
-            self._held.pop(("mini", event.address), None)
+            self._held["mini"].pop(event.address, None)
             self._on_mini_segment(event)
             return
         life = Life(event.key, self._flow(event), state, event.t_ns)
@@ -301,27 +311,28 @@ class Story:
     def _on_mini_segment(self, event: KernelEvent) -> None:
         """A segment was taken by a mini-socket: a FIN turns FIN-WAIT-2 into TIME-WAIT."""
         life, state = self._minis.get(event.address), _STATES[event.after]
-        held = self._held.get(("mini", event.address))
+        held = self._held["mini"].get(event.address)
         if life is None or life.key != event.key:
             return
         if held is not None:  # the segment that made it stop
             if held.event is not None:
                 return
-            self._held["mini", event.address] = held._replace(event=Event.RST, cause="reset by the peer")
+            self._held["mini"][event.address] = held._replace(event=Event.RST, cause="reset by the peer")
         elif life.state is FIN_WAIT_2 and state is TIME_WAIT:
             self._out.append(self._move(event, life, FIN_WAIT_2, TIME_WAIT, (Event.FIN, "")))
             life.state, life.since_ns = TIME_WAIT, event.t_ns
 
     def _on_mini_stopped(self, event: KernelEvent) -> None:
         life = self._mini(event)
-        deduced: tuple[Event | None, str] = (None, "ended early: its namespace ended or another took its place")
+        deduced: Deduced = (None, "ended early: its namespace ended or another took its place")
         evidence = life.evidence(event.t_ns)
         if evidence is not NOTHING:
             deduced = deduce_event(life.state, CLOSED, evidence)
-        self._held["mini", event.address] = self._move(event, life, life.state, CLOSED, deduced)
+        self._held["mini"][event.address] = self._move(event, life, life.state, CLOSED, deduced)
+        self._stopped[event.key] = event.address
 
     def _on_mini_expired(self, event: KernelEvent) -> None:
-        self._held.pop(("mini", event.address), None)
+        self._held["mini"].pop(event.address, None)
         life = self._mini(event)
         state = _STATES[event.after] or life.state
         if life.state is FIN_WAIT_2 and state is TIME_WAIT:
@@ -343,32 +354,35 @@ class Story:
 
     def _forget_mini(self, address: int) -> None:
         life = self._minis.pop(address, None)
-        if life is not None and self._newborn.get(life.key) is life:
-            del self._newborn[life.key]
+        if life is not None:
+            self._stopped.pop(life.key, None)
+            if self._newborn.get(life.key) is life:
+                del self._newborn[life.key]
 
     def _end_of_predecessor(self, event: KernelEvent) -> Transition | None:
         """A new connection has the 4-tuple of a mini-socket that was just stopped: that is why.
 
         Returns the end that a SYN replaced (the new handshake takes its place), or ``None``.
         """
-        if not self._held:
+        if not self._stopped:
             return None
-        flow = self._flow(event)
-        for name, move in self._held.items():
-            if name[0] == "mini" and move.flow == flow and move.netns == event.netns:
-                del self._held[name]
-                self._forget_mini(name[1])
-                if event.kind == kinds.REQUEST_STARTED:
-                    return move
-                self._out.append(move._replace(event=None, cause="connect() took the port again (tcp_tw_reuse)"))
-                return None
+        address = self._stopped.pop(event.key, 0)
+        life = self._minis.get(address)
+        move = self._held["mini"].get(address)
+        if move is None or life is None or life.key != event.key:
+            return None
+        del self._held["mini"][address]
+        self._forget_mini(address)
+        if event.kind == kinds.REQUEST_STARTED:
+            return move
+        self._out.append(move._replace(event=None, cause="connect() took the port again (tcp_tw_reuse)"))
         return None
 
     # resets and retransmissions
 
     def _on_reset_sent(self, event: KernelEvent) -> None:
         reason = self._reasons.get(event.detail, "") or f"REASON_{event.detail}"
-        held = self._held.pop(("reset", event.address), None)
+        held = self._held["reset"].pop(event.address, None)
         if held is not None:
             found, cause = deduce_event(held.before, CLOSED, Evidence(event.error, False, reason))
             self._out.append(held._replace(event=found, cause=cause))
@@ -394,63 +408,57 @@ class Story:
 
     # making words
 
-    def _release(self, name: HeldKey) -> None:
-        self._out.append(self._held.pop(name))
-        if name[0] == "mini":
-            self._forget_mini(name[1])
-        elif name[0] == "request":
-            self._forget_request(name[1])
+    def _release(self, what: str, address: int) -> None:
+        self._out.append(self._held[what].pop(address))
+        if what == "mini":
+            self._forget_mini(address)
+        elif what == "request":
+            self._forget_request(address)
 
     def _move(
-        self, event: KernelEvent, life: Life, before: State, after: State, deduced: tuple[Event | None, str]
+        self, event: KernelEvent, life: Life, before: State, after: State, deduced: Deduced, t_ns: int = 0
     ) -> Transition:
-        legal, deviation = judge_move(before, after)
-        return Transition(
-            flow=life.flow,
-            end="local",
-            before=before,
-            event=deduced[0],
-            after=after,
-            when_ns=event.t_ns + self._epoch_ns,
-            by=self._owner(event, life, before, after),
-            source=self._source,
-            legal=legal,
-            deviation=deviation,
-            in_state_ns=None if life.since_ns is None else event.t_ns - life.since_ns,
-            netns=event.netns,
-            cause=deduced[1],
-        )
+        legal, deviation = JUDGEMENTS[before, after]
+        since_ns = life.since_ns
+        found, cause = deduced
+        # Why tuple.__new__: made for every line, at a quarter of the class's price; in the order of its fields
+        return tuple.__new__(Transition, (
+            life.flow, "local", before, found, after, (t_ns or event.t_ns) + self._epoch_ns,
+            self._owner(event, life, before, after), self._source, "seen", legal, deviation,
+            None if since_ns is None else event.t_ns - since_ns, None, None, None, event.netns, cause,
+        ))  # fmt: skip
 
     def _owner(self, event: KernelEvent, life: Life, before: State, after: State) -> Owner | None:
         """Who holds the socket: by inode, else who held it, else the caller when a system call made the move."""
-        found = self._owner_of(event.inode) if event.inode else None
-        if found is None and (before, after) in _BY_CALL and life.owner is None:
-            found = Owner(event.tgid, event.comm.partition(b"\0")[0].decode("utf-8", "replace"))
-        if found is not None:
-            life.owner = found
-        elif life.owner is not None and event.inode and event.inode != life.inode:
-            life.owner = life.owner._replace(fd=-1)  # accepted: no longer the listener's descriptor
-        life.inode = event.inode or life.inode
-        return life.owner
+        inode = event.inode
+        found = self._owner_of(inode) if inode else None
+        if found is None:
+            if life.owner is None:
+                if (before, after) not in _BY_CALL:
+                    life.inode = inode or life.inode
+                    return None
+                found = Owner(event.tgid, event.comm.partition(b"\0")[0].decode("utf-8", "replace"))
+            elif inode and inode != life.inode:
+                found = life.owner._replace(fd=-1)  # accepted: no longer the listener's descriptor
+            else:
+                return life.owner
+        life.owner, life.inode = found, inode or life.inode
+        return found
 
     def _flow(self, event: KernelEvent) -> Flow:
-        local = Endpoint(spell_address(event.family, event.local), event.local_port)
-        return Flow(local, Endpoint(spell_address(event.family, event.remote), event.remote_port))
+        ends = event.family, event.ends
+        flow = self._flows.get(ends)
+        if flow is None:
+            if len(self._flows) >= _FLOWS:
+                self._flows.clear()
+            flow = self._flows[ends] = _read_flow(*ends)
+        return flow
 
 
-_judged: dict[tuple[State, State], tuple[bool, str]] = {}
-
-
-def judge_move(before: State, after: State) -> tuple[bool, str]:
-    """Return ``(legal in RFC 9293, name of the Linux deviation that allows it otherwise)``; staying is legal."""
-    if (before, after) not in _judged:
-        legal, deviation = judge(before, after) if before is not after else (True, "")
-        _judged[before, after] = legal, "" if legal else deviation
-    return _judged[before, after]
-
-
-def _when(move: Transition) -> int:
-    return move.when_ns
+def _read_flow(family: int, ends: bytes) -> Flow:
+    local_port, remote_port, local, remote = ENDS.unpack(ends)
+    here = Endpoint._make((spell_address(family, local), local_port))
+    return Flow._make((here, Endpoint._make((spell_address(family, remote), remote_port)), "tcp"))
 
 
 def _forget_oldest(table: dict[int, Life] | dict[Key, Life] | dict[int, Owner]) -> None:

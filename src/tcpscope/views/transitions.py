@@ -1,20 +1,21 @@
-"""Transitions as lines of a table that never ends, and as JSON objects.
+"""Transitions as lines of a table that never ends.
 
 Widths are fixed, because the longest line is not known beforehand; a cell that is longer pushes the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import localtime, strftime
 
 from tcpscope.model.address import Endpoint
 from tcpscope.model.event import Event
 from tcpscope.model.record import NamedTuple
-from tcpscope.model.spelling import DIALECTS, IDENTIFIERS
+from tcpscope.model.spelling import DIALECTS
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
-from tcpscope.views.row_table import escape
+from tcpscope.views.row_table import escape, paint
+from tcpscope.views.spelled import Spelled
 from tcpscope.views.table import Column, render_table
 
 _WIDTHS = (15, 11, 11, 8, 21, 21, 17)
@@ -37,21 +38,40 @@ def header_line(style: TransitionStyle) -> str:
     return " ".join([*first, *(_cell(index, title) for index, title in enumerate(_TITLES)), "PROGRAM"])
 
 
-def transition_line(move: Transition, style: TransitionStyle, previous_second: dict[int, str] | None = None) -> str:
-    """Return one line. ``previous_second`` is a cache of spelled seconds that the caller keeps."""
-    # Why one expression: this line is most of what a printed transition costs
-    names, flow = DIALECTS[style.names], move.flow
-    program = f"{escape(move.by.name)}({move.by.pid})" if move.by else "-"
-    event = "" if move.event is None else _EVENTS[move.event]
-    line = (
-        f"{spell_time(move.when_ns, previous_second):<15} {names[move.before]:<11} {names[move.after]:<11}"
-        f" {spell_short(move.in_state_ns):>8} {_end(flow.local):<21} {_end(flow.remote):<21} {event:<17} {program}"
-    )
-    if style.netns:
-        line = f"{move.netns:<10} {line}"
-    if move.legal and not move.cause and move.certainty == "seen":
-        return line
-    return f"{line}  {spell_remark(move)}"
+class TransitionTable:
+    """Spells moves as lines. What many lines have in common (ends, states, program) is spelled once and kept."""
+
+    def __init__(self, style: TransitionStyle) -> None:
+        self._style = style
+        self._second_ns, self._clock = 0, ""
+        self._states = Spelled(lambda pair: " ".join(_state(state, style) for state in pair))
+        self._flows = Spelled(lambda flow: f"{_end(flow.local):<21} {_end(flow.remote):<21}")
+        self._events = Spelled(lambda event: f"{'' if event is None else _EVENTS[event]:<17}")
+        self._programs = Spelled(lambda by: f"{escape(by.name)}({by.pid})" if by else "-")
+
+    def spell(self, moves: Iterable[Transition]) -> str:
+        """Return a line for each move, in one piece."""
+        states, flows, events, programs = self._states, self._flows, self._events, self._programs
+        lines = []
+        for move in moves:
+            line = (
+                f"{self._time(move.when_ns)} {states[move.before, move.after]} {spell_short(move.in_state_ns).rjust(8)}"
+                f" {flows[move.flow]} {events[move.event]} {programs[move.by]}"
+            )
+            if self._style.netns:
+                line = f"{move.netns:<10} {line}"
+            if not move.legal or move.cause or move.certainty != "seen":
+                line = f"{line}  {spell_remark(move)}"
+            lines.append(line)
+        return "\n".join((*lines, ""))
+
+    def _time(self, when_ns: int) -> str:
+        """``12:34:56.123456`` in local time."""
+        rest_ns = when_ns - self._second_ns
+        if not 0 <= rest_ns < 1_000_000_000:
+            second, rest_ns = divmod(when_ns, 1_000_000_000)
+            self._second_ns, self._clock = when_ns - rest_ns, strftime("%H:%M:%S", localtime(second))
+        return f"{self._clock}.{str(rest_ns // 1000).zfill(6)}"
 
 
 def spell_remark(move: Transition) -> str:
@@ -64,18 +84,6 @@ def spell_remark(move: Transition) -> str:
     if move.cause:
         parts.append(f"({move.cause})")
     return " ".join(parts)
-
-
-def spell_time(when_ns: int, known: dict[int, str] | None = None) -> str:
-    """``12:34:56.123456`` in local time."""
-    second, rest = divmod(when_ns, 1_000_000_000)
-    text = known.get(second) if known is not None else None
-    if text is None:
-        text = strftime("%H:%M:%S", localtime(second))
-        if known is not None:
-            known.clear()
-            known[second] = text
-    return f"{text}.{rest // 1000:06}"
 
 
 def spell_short(duration_ns: int | None) -> str:
@@ -92,30 +100,6 @@ def spell_short(duration_ns: int | None) -> str:
     return f"{seconds // 60}m{seconds % 60:02}s" if seconds < 3600 else f"{seconds // 3600}h{seconds // 60 % 60:02}m"
 
 
-def transition_object(move: Transition) -> dict[str, object]:
-    """Return the JSON object of a transition (states by their RFC names with underscores)."""
-    by = move.by
-    found: dict[str, object] = {
-        "t_ns": move.when_ns,
-        "local": {"address": move.flow.local.address, "port": move.flow.local.port},
-        "remote": {"address": move.flow.remote.address, "port": move.flow.remote.port},
-        "before": IDENTIFIERS[move.before],
-        "after": IDENTIFIERS[move.after],
-        "event": None if move.event is None else move.event.name,
-        "process": None if by is None else {"pid": by.pid, "name": by.name, "fd": None if by.fd < 0 else by.fd},
-        "in_state_ms": None if move.in_state_ns is None else move.in_state_ns / 1e6,
-        "source": move.source,
-        "certainty": move.certainty,
-        "legal": move.legal,
-        "deviation": move.deviation or None,
-        "cause": move.cause or None,
-        "netns": move.netns,
-    }
-    if move.earliest_ns is not None or move.latest_ns is not None:
-        found["earliest_ns"], found["latest_ns"] = move.earliest_ns, move.latest_ns
-    return found
-
-
 def render_counts(counts: Mapping[tuple[State, State], int], names: str, sort: Sequence[State]) -> str:
     """Render how often each move was made, in the order of a connection's life."""
     order = {state: number for number, state in enumerate(sort)}
@@ -125,6 +109,11 @@ def render_counts(counts: Mapping[tuple[State, State], int], names: str, sort: S
     ]
     columns = (Column("before", "BEFORE"), Column("after", "AFTER"), Column("count", "COUNT", 7, is_right=True))
     return render_table(columns, rows)
+
+
+def _state(state: State, style: TransitionStyle) -> str:
+    text = f"{DIALECTS[style.names][state]:<11}"
+    return paint(text, state) if style.colour else text
 
 
 def _cell(index: int, text: str) -> str:

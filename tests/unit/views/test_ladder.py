@@ -3,12 +3,11 @@
 from tcpscope.model.address import Endpoint, Flow
 from tcpscope.model.event import Event
 from tcpscope.model.rung import AT_LEFT, AT_RIGHT, TO_LEFT, TO_RIGHT, Rung
-from tcpscope.model.socket import Owner
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 from tcpscope.views.ladder import draw_head, draw_rungs
 from tcpscope.views.transition_ladder import Ladder
-from tcpscope.views.transitions import TransitionStyle, header_line, spell_short, transition_line, transition_object
+from tcpscope.views.transitions import spell_short
 
 S, E = State, Event
 FLOW = Flow(Endpoint("10.0.0.1", 40000), Endpoint("10.0.0.2", 80))
@@ -58,32 +57,6 @@ def test_ladder_is_over_when_every_end_seen_has_ended():
     assert ladder.is_over
     assert ladder.takes(FLOW) and ladder.takes(FLOW.reversed)
     assert not ladder.takes(Flow(FLOW.local, Endpoint("10.0.0.2", 81)))
-
-
-def test_line_has_columns_under_their_titles_and_marks_at_the_end():
-    style = TransitionStyle()
-    found = move(
-        FLOW, S.SYN_RECEIVED, None, S.CLOSED, 123456, in_state_ns=65_000, by=Owner(7, "nginx", 3),
-        legal=False, deviation="request-socket-dies", certainty="inferred", cause="gone",
-    )  # fmt: skip
-    line, head = transition_line(found, style), header_line(style)
-    assert line[: head.index("BEFORE")].strip().endswith(".123456")
-    assert line[head.index("BEFORE") :].startswith("SYN_RECV ")
-    assert line[head.index("LOCAL") :].startswith("10.0.0.1:40000 ")
-    assert line[head.index("PROGRAM") :] == "nginx(7)  ~ request-socket-dies ? inferred (gone)"
-    assert "! not in RFC 9293" in transition_line(found._replace(deviation=""), style)
-
-
-def test_object_keeps_the_contract_and_event_zero():
-    found = transition_object(move(FLOW, S.CLOSED, E.OPEN_PASSIVE, S.LISTEN, 1, by=Owner(7, "nginx")))
-    wanted = (
-        *("t_ns", "local", "remote", "before", "after", "event", "process"),
-        *("in_state_ms", "source", "certainty", "legal", "deviation"),
-    )
-    assert set(wanted) <= set(found)
-    assert found["event"] == "OPEN_PASSIVE", "the first event's number is 0, and still it is one"
-    assert found["process"] == {"pid": 7, "name": "nginx", "fd": None}
-    assert found["local"] == {"address": "10.0.0.1", "port": 40000}
 
 
 def test_durations_are_short():
