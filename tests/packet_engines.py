@@ -13,11 +13,13 @@ from tcpscope.wire.fragments import Reassembler
 
 
 def iter_sights(path):
-    """Decode a capture packet by packet, the plain way."""
-    fragments = Reassembler()
+    """Decode a capture packet by packet, the plain way, without copies."""
+    fragments, copied = Reassembler(), find_copied_in(path)
     with open_capture(path) as source:
         for packet in source.iter_packets():
             data = packet.data
+            if packet.number in copied:
+                continue
             what, version, ip, tcp, end = read_frame(data, 0, len(data), packet.original_len, packet.link_type)
             if what == FRAGMENT:
                 whole = fragments.take(data, 0, len(data), packet.original_len, packet.link_type, packet.t_ns)
@@ -38,6 +40,16 @@ def iter_sights(path):
             text = max(end - tcp - (offset >> 4) * 4, 0)
             wscale = (options & 0xFF) - 1
             yield Sight(packet.number, packet.t_ns, src, dst, sport, dport, seq, ack, flags, wnd, text, wscale)
+
+
+def find_copied_in(path):
+    """Return the numbers of the packets that the interpreted engine takes for copies."""
+    copied = []
+    engine = InterpretedEngine(copied=copied)
+    with open_capture(path) as source:
+        for chunk in source.iter_chunks():
+            engine.take(chunk)
+    return set(copied)
 
 
 def run_pure(path):

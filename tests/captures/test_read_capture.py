@@ -166,7 +166,7 @@ def test_ladder_as_svg_is_well_formed(captures, capsys):
     assert main(["read", str(captures / "zeek-ssh-dups.pcap"), "--ladder", "1", "--svg"]) == 0
     root = ElementTree.fromstring(capsys.readouterr().out)
     arrows = [part for part in root.iter() if part.tag.endswith("path")]
-    assert len(arrows) == 377
+    assert len(arrows) == 97  # of 377 packets, most captured four times
 
 
 def test_state_at_is_what_ss_shows(captures, capsys):

@@ -188,6 +188,7 @@ def _sockets_of(seen: CapturedSegment) -> Iterator[Socket]:
 def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) -> None:
     from tcpscope.capture import open_capture
     from tcpscope.capture.segments import iter_segments
+    from tcpscope.packets.merge import find_copied
     from tcpscope.views.ladder_svg import draw_ladder_svg
     from tcpscope.views.packet_ladder import draw_packet_ladder, iter_rungs
 
@@ -199,6 +200,7 @@ def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) 
     segments: list[CapturedSegment] = []
     # Why before: packets of several captures are counted on from file to file
     paths, before = _point_of(analysis, connection.first_packet, paths)
+    first = before
     for path in paths:
         with open_capture(path) as source:
             segments += [
@@ -208,6 +210,9 @@ def _print_ladder(analysis: Analysis, paths: Sequence[str], options: Namespace) 
                 and before + seen.number >= connection.first_packet
             ]
             before += source.packets
+    if connection.copies:
+        copied = find_copied(paths, ends)
+        segments = [seen for seen in segments if seen.number - first not in copied]
     rungs = iter_rungs(connection, segments, options.names)
     if options.svg:
         write(draw_ladder_svg(str(ends[0]), str(ends[1]), rungs, connection.verdict))
@@ -308,8 +313,8 @@ def print_json(analysis: Analysis, refused: Sequence[Refused], rest: Mapping[str
         "totals": {
             "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,
             "first_ns": totals.first_ns, "last_ns": totals.last_ns, "not_tcp": totals.not_tcp,
-            "fragments": totals.fragments, "cut": totals.cut, "twice": totals.twice, "folded": totals.folded,
-            "engine": totals.engine,
+            "fragments": totals.fragments, "cut": totals.cut, "twice": totals.twice, "copies": totals.copies,
+            "folded": totals.folded, "engine": totals.engine,
             "state_pairs": [
                 {"client_state": client.name, "server_state": server.name, "count": count}
                 for (client, server), count in totals.state_pairs.items()
@@ -363,6 +368,11 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
     ):
         if count:
             lines.append(f"not followed: {many(count, 'packet')} ({what})")
+    if totals.copies:
+        lines.append(
+            f"counted once: {many(totals.copies, 'packet')} captured before (a mirror port, or several interfaces), "
+            "no retransmissions"
+        )
     if totals.folded:
         lines.append(f"only counted: {many(totals.folded, 'connection')} (SYNs without an answer: a flood)")
     if totals.twice:

@@ -34,6 +34,7 @@ class Direction(NamedTuple):
     mss: int | None = None
     window_scale: int | None = None
     filled_holes: int = 0  #: retransmissions of what was never captured: lost before the capture
+    copies: int = 0  #: packets captured once more, by a mirror port or at another interface; counted nowhere else
 
     @property
     def resets(self) -> int:
@@ -90,6 +91,11 @@ class Connection(NamedTuple):
     def retransmissions(self) -> int:
         """Retransmitted segments in both directions."""
         return self.to_server.retransmissions + self.to_client.retransmissions
+
+    @property
+    def copies(self) -> int:
+        """Packets captured once more, both directions."""
+        return self.to_server.copies + self.to_client.copies
 
     @property
     def out_of_order(self) -> int:

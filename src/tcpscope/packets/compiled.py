@@ -22,6 +22,7 @@ from tcpscope.machine import compiled as machine
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.packets import (
     bounds,
+    copies,
     counting,
     exchange,
     handshake,
@@ -33,10 +34,12 @@ from tcpscope.packets import (
     routine,
     step,
 )
+from tcpscope.packets.copies import Recent, last_of
 from tcpscope.packets.flood import fold_arrays
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP
 from tcpscope.packets.ledger import Ledger
 from tcpscope.packets.loop import (
+    CHUNK_AT,
     COUNTERS,
     EXTRAS,
     F_AT,
@@ -86,26 +89,30 @@ class CompiledEngine:
         self._m[EXTRAS] = self._log[layout.LOG_NEXT] = 1
         self._set_limits()
         self._fragments = Reassembler()
+        self._recent = Recent()
         self.ledger = CompiledLedger()
 
     def take(self, chunk: Chunk) -> None:
         """Take in every packet of a chunk."""
-        self._run_on(chunk)
+        self._run_on(chunk, self._recent)
+        self._recent.note(chunk.data, [self._np.asarray(column).tolist() for column in last_of(chunk)])
         count = len(chunk.offset)
         self.ledger.packets += count
         if count:
             t_ns = self._np.asarray(chunk.t_ns)
             self.ledger.widen(int(t_ns.min()), int(t_ns.max()))
 
-    def _run_on(self, chunk: Chunk) -> None:
+    def _run_on(self, chunk: Chunk, recent: Recent) -> None:
         np, address_of = self._np, native.address_of
         # Why asarray: the compiled reader fills numpy arrays, the usual one array('q'); both are 64 bits wide
         columns = [
             np.asarray(column)
             for column in (chunk.offset, chunk.captured_len, chunk.original_len, chunk.t_ns, chunk.link_type)
         ]
+        apart = (np.asarray(chunk.interface), recent.octets, recent.facts)
         at, count = 0, len(columns[0])
         while at < count:
+            self._m[CHUNK_AT:] = (chunk.first_packet, *map(address_of, (*columns, *apart)))
             at = self._run(
                 address_of(chunk.data), *map(address_of, columns), count, at, chunk.first_packet,
                 *map(address_of, (self._rows, self._extras, self._log, self._slots)), len(self._slots),
@@ -131,7 +138,7 @@ class CompiledEngine:
         number, size = chunk.first_packet + at, len(whole.data)
         words = ([value] for value in (0, size, whole.original_len, t_ns, 0, link.RAW))
         columns = (self._np.array(word, self._np.int64) for word in words)
-        self._run_on(Chunk(bytearray(whole.data), 0, number, *columns))
+        self._run_on(Chunk(bytearray(whole.data), 0, number, *columns), Recent())
 
     def _set_limits(self) -> None:
         """Tell the loop when a table is so full that one more packet may not fit."""
@@ -236,9 +243,18 @@ def _enter_rehash(rows: int, slots: int, most_slots: int, count: int) -> int:
 def build(numba: Thing) -> dict[str, Thing]:
     """Return the entries of the engine, ready to be compiled."""
     names: dict[str, Thing] = {"range": range, "__name__": __name__, "AFTER": _table()}
-    for module in (machine, layout, counting, routine, headers, loop):
+    for module in (machine, layout, counting, routine, headers, copies, loop):
         names.update({name: value for name, value in vars(module).items() if isinstance(value, int)})
-    for function in (*view.PARTS, *headers.PARTS, *machine.PARTS, *step.PARTS, *loop.PARTS, _enter_run, _enter_rehash):
+    for function in (
+        *view.PARTS,
+        *headers.PARTS,
+        *machine.PARTS,
+        *step.PARTS,
+        *copies.PARTS,
+        *loop.PARTS,
+        _enter_run,
+        _enter_rehash,
+    ):
         twin = FunctionType(function.__code__, names, function.__name__)
         names[function.__name__] = _with_one_signature(native.jit(twin, numba), numba)
     names |= native.pointers(numba) | _primitives(numba)
@@ -314,8 +330,8 @@ def _primitives(numba: Thing) -> dict[str, Thing]:
 
 
 _TEXTS = (
-    view, headers, machine, layout, moves, bounds, exchange, handshake, resets, counting, routine, step, loop,
-    sys.modules[__name__],
+    view, headers, machine, layout, moves, bounds, exchange, handshake, resets, counting, routine, step,
+    copies, loop, sys.modules[__name__],
 )  # fmt: skip
 UNIT = native.Unit("tracker", _TEXTS, {"run": 15, "rehash": 4}, build)
 #: All that large captures need.

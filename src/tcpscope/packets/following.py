@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Connections held at once, about 60 MB. Why so many: one in TIME-WAIT says whether its ports are used again.
 MOST_CONNECTIONS = 32_768
+#: Said of a segment that was captured before, at another place or by the same mirror.
+COPY = "copy"
 
 
 class Follower:
@@ -30,7 +32,8 @@ class Follower:
 
     def __init__(self) -> None:
         self.connections = 0
-        self._engine = InterpretedEngine()
+        self._copied: list[int] = []
+        self._engine = InterpretedEngine(copied=self._copied)
         self._fragments = Reassembler()
         self._numbers: list[int] = []  # by serial of the engine
 
@@ -51,10 +54,13 @@ class Follower:
             before = self._engine.states_of(key)
             self._engine.take(one)
             after = self._engine.states_of(key)
+            problems = [problem.what for problem in frame.header.problems]
+            if self._copied:
+                problems.append(COPY)
+                self._copied.clear()
             seen = CapturedSegment(
-                number, t_ns, frame.source, frame.destination, frame.segment,
-                problems=tuple(problem.what for problem in frame.header.problems),
-            )  # fmt: skip
+                number, t_ns, frame.source, frame.destination, frame.segment, problems=tuple(problems)
+            )
             yield self._number_of(after), _with_states(seen, before, after)
 
     def _number_of(self, found: tuple[int, State, State] | None) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from struct import Struct
 
+from tcpscope.capture.packets import Chunk
 from tcpscope.model.record import TYPE_CHECKING
 from tcpscope.model.state import State
 from tcpscope.packets import layout, step
+from tcpscope.packets.copies import Recent, find_original, is_copy, is_nothing_new, last_of, note_copy
 from tcpscope.packets.counting import needs_extra
 from tcpscope.packets.flood import fold_lists
 from tcpscope.packets.handshake import answers_pending_syn, inherit, opens_another
@@ -23,7 +25,6 @@ from tcpscope.wire.fragments import Reassembler
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from tcpscope.capture import Chunk
 
 #: Ethernet, IPv4 without options, TCP: ethertype and IHL, total length, fragment, protocol; seq to window.
 _USUAL = Struct(">12x3sxH2xHxB14xIIBBH")
@@ -39,20 +40,27 @@ class InterpretedEngine:
 
     name = "python"
 
-    def __init__(self, only: Collection[bytes] | None = None) -> None:
-        """``only``: follow these flows alone (addresses and ports, the lower end first)."""
+    def __init__(self, only: Collection[bytes] | None = None, copied: list[int] | None = None) -> None:
+        """``only``: follow these flows alone (addresses and ports, the lower end first).
+
+        ``copied`` gets the numbers of the packets that are copies of others.
+        """
+        self._copied = copied
         self.ledger = Ledger()
         self._only = only
         self._known: dict[bytes, tuple[int, int]] = {}  # addresses and ports in packet order -> flow, end
         self._segment = [0] * layout.SEG_WORDS
         self._fragments = Reassembler()
         self._most_flows = FOLD_FLOWS
+        self._recent = Recent()
+        self._chunk = Chunk(bytearray(), 0, 0, (), (), (), (), (), ())
 
     def take(self, chunk: Chunk) -> None:
         """Take in every packet of a chunk."""
         data = bytes(chunk.data)
         ledger, known, flows, quads = self.ledger, self._known, self.ledger.flows, self.ledger.quads
         unpack, usual_start, take_in_routine = _USUAL.unpack_from, _USUAL_START, is_routine
+        self._chunk = chunk._replace(data=data)  # type: ignore[arg-type]  # Why: bytes are faster to read
         number = chunk.first_packet - 1
         for start, captured, original, t, link_type in zip(
             chunk.offset, chunk.captured_len, chunk.original_len, chunk.t_ns, chunk.link_type, strict=True
@@ -69,16 +77,19 @@ class InterpretedEngine:
                         if take_in_routine(flows[serial], quads[serial], end, t, seq, ack, flags, wnd, text):
                             continue
                     options = read_syn_options(data, start + 34, start + captured) if flags & 2 else 0
-                    self._see(key, number, t, seq, ack, flags, wnd, text if text > 0 else 0, options)
+                    place = 4, start + 14, start + 34, start + 14 + total
+                    self._see(key, number, t, seq, ack, flags, wnd, text if text > 0 else 0, options, place)
                     continue
             self._see_unusual(data, start, captured, original, link_type, number, t)
+        self._recent.note(data, last_of(chunk))
         ledger.packets += len(chunk.offset)
         if len(chunk.offset):
             ledger.widen(min(chunk.t_ns), max(chunk.t_ns))
 
     def _see_unusual(
-        self, data: bytes, start: int, captured: int, original: int, link_type: int, number: int, t: int
-    ) -> None:
+        self, data: bytes, start: int, captured: int, original: int, link_type: int, number: int, t: int,
+        is_whole: bool = True,
+    ) -> None:  # fmt: skip
         what, version, ip, tcp, end = read_frame(data, start, captured, original, link_type)
         if what in (NOT_TCP, FRAGMENT, CUT):
             self.ledger.skip(what)
@@ -92,7 +103,8 @@ class InterpretedEngine:
             return
         seq, ack, offset, flags, wnd = _TCP.unpack_from(data, tcp)
         options = read_syn_options(data, tcp, start + captured) if flags & 2 else 0
-        self._see(key, number, t, seq, ack, flags, wnd, max(end - tcp - (offset >> 4) * 4, 0), options)
+        place = (version, ip, tcp, end) if is_whole else None
+        self._see(key, number, t, seq, ack, flags, wnd, max(end - tcp - (offset >> 4) * 4, 0), options, place)
 
     def _take_fragment(
         self, data: bytes, start: int, captured: int, original: int, link_type: int, number: int, t: int
@@ -101,7 +113,7 @@ class InterpretedEngine:
         whole = self._fragments.take(data, start, captured, original, link_type, t)
         if whole is not None:
             self.ledger.skip(FRAGMENT, -whole.fragments)
-            self._see_unusual(whole.data, 0, len(whole.data), whole.original_len, link.RAW, number, t)
+            self._see_unusual(whole.data, 0, len(whole.data), whole.original_len, link.RAW, number, t, False)
 
     def _see_icmp(self, key: bytes, number: int, t: int, kind: int) -> None:
         found = self._known.get(key)
@@ -116,8 +128,10 @@ class InterpretedEngine:
         step.see_icmp(f, self._reserve(f), self.ledger.log, g, end, kind)
 
     def _see(
-        self, key: bytes, number: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int, options: int
-    ) -> None:
+        self, key: bytes, number: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int, options: int,
+        place: tuple[int, int, int, int] | None,
+    ) -> None:  # fmt: skip
+        """Take in a segment. ``place``: its IP version, and where its headers and its end are in the chunk."""
         ledger, g = self.ledger, self._segment
         found = self._known.get(key)
         g[:] = number, t, seq, ack, flags, wnd, text, (options & 0xFF) - 1, options >> 8, 0
@@ -130,8 +144,10 @@ class InterpretedEngine:
                 self._most_flows = max(FOLD_FLOWS, 2 * len(ledger))
             found = self._open(key, -1)
         else:
-            f = ledger.flows[found[0]]
-            if opens_another(f, ledger.quads[found[0]], ledger.extras[f[layout.EXTRA]], g, found[1]):
+            f, q = ledger.flows[found[0]], ledger.quads[found[0]]
+            if place and (f[layout.EXTRA] or needs_extra(f, q, g, found[1])) and self._is_copy(found, number, place):
+                return
+            if opens_another(f, q, ledger.extras[f[layout.EXTRA]], g, found[1]):
                 found = self._open(key, found[0])
         serial, end = found
         g[layout.SEG_SERIAL] = serial
@@ -139,6 +155,23 @@ class InterpretedEngine:
         if not f[layout.EXTRA] and needs_extra(f, q, g, end):
             self._reserve(f)
         step.observe(f, q, ledger.extras[f[layout.EXTRA]], ledger.log, g, end)
+
+    def _is_copy(self, found: tuple[int, int], number: int, place: tuple[int, int, int, int]) -> bool:
+        """Count the segment at hand when it is a copy; say whether it is."""
+        serial, end = found
+        chunk, recent, ledger, f = self._chunk, self._recent, self.ledger, self.ledger.flows[serial]
+        if not is_nothing_new(f, ledger.quads[serial], self._segment, end):
+            return False
+        original = find_original(
+            chunk.data, *chunk[3:7], chunk.link_type, chunk.interface, number - chunk.first_packet, *place,
+            recent.octets, recent.facts,
+        )  # fmt: skip
+        if not is_copy(f, ledger.quads[serial], ledger.extras[f[layout.EXTRA]], self._segment, end, original):
+            return False
+        note_copy(self._reserve(f), end, original)
+        if self._copied is not None:
+            self._copied.append(number)
+        return True
 
     def _make_room(self) -> None:
         """Give the log room for what one packet may add."""

@@ -10,6 +10,7 @@ the hash beside the number of the flow: rows of other flows are hardly ever look
 from __future__ import annotations
 
 from tcpscope.model.record import TYPE_CHECKING
+from tcpscope.packets.copies import find_original, is_copy, is_nothing_new, note_copy
 from tcpscope.packets.counting import needs_extra
 from tcpscope.packets.handshake import answers_pending_syn, inherit, opens_another
 from tcpscope.packets.headers import FRAGMENT, be32, read_frame, read_syn_options
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tcpscope.native import longs_at, octets_at
+
     Array = Any
 
 #: 32-bit words of a key: two addresses of four words each (IPv4 uses the first of each), both ports.
@@ -63,7 +66,13 @@ MENTIONED_PREVIOUS, MENTIONED_IPV6 = 9, 10  #: words of such a row, after the ke
 SKIPPED = 6  #: counts by what :func:`tcpscope.packets.headers.read_frame` found
 HELD = 13  #: 1: stopped at a fragment, which is not for this loop
 SEGMENT_AT = 14  #: the segment at hand, and one to spare
-COUNTERS = SEGMENT_AT + 2 * SEG_WORDS
+#: The chunk once more, for :func:`take_copy`: its first number, addresses of its columns and of the frames before it.
+#: Why not arguments: the loop would have to hold them all.
+CHUNK_AT = SEGMENT_AT + 2 * SEG_WORDS
+FIRST_NUMBER, PLACES, LENGTHS, ORIGINAL, CLOCK, LINKS, INTERFACES, RECENT_OCTETS, RECENT_FACTS = range(
+    CHUNK_AT, CHUNK_AT + 9
+)
+COUNTERS = CHUNK_AT + 9
 
 
 def part(array: Array, at: int) -> Array:
@@ -123,7 +132,7 @@ def run(
         g[SEG_TEXT] = text if text > 0 else 0
         if what == 1:
             read_segment(octets, tcp, cut, g)
-            see_segment_of(octets, version, ip, tcp, found, words, trouble, log, slots, m, mask)
+            see_segment_of(octets, version, ip, tcp, end, found, words, trouble, log, slots, m, mask)
         elif serial >= 0:
             f = part(words, serial * ROW_WORDS + F_AT)
             see_icmp(f, reserve(f, trouble, m), log, g, side, what - 1)
@@ -148,26 +157,51 @@ def read_segment(octets: Array, tcp: int, cut: int, g: Array) -> None:
         g[SEG_MSS] = options >> 8
 
 
+def take_copy(
+    octets: Array, version: int, ip: int, tcp: int, stop: int, row: Array, trouble: Array, m: Array, end: int
+) -> int:  # fmt: skip
+    """Count the segment at hand when it is a copy; say whether it is."""
+    apart()
+    f = part(row, F_AT)
+    q = as_quads(row)
+    g = part(m, SEGMENT_AT)
+    if not is_nothing_new(f, q, g, end):
+        return 0
+    found = find_original(
+        octets, longs_at(m[PLACES]), longs_at(m[LENGTHS]), longs_at(m[ORIGINAL]), longs_at(m[CLOCK]),
+        longs_at(m[LINKS]), longs_at(m[INTERFACES]), g[SEG_NUMBER] - m[FIRST_NUMBER], version, ip, tcp, stop,
+        octets_at(m[RECENT_OCTETS]), longs_at(m[RECENT_FACTS]),
+    )  # fmt: skip
+    if not is_copy(f, q, part(trouble, f[EXTRA] * EXTRA_WORDS), g, end, found):
+        return 0
+    note_copy(reserve(f, trouble, m), end, found)
+    return 1
+
+
 def see_segment_of(
-    octets: Array, version: int, ip: int, tcp: int, found: int, words: Array, trouble: Array, log: Array, slots: Array,
-    m: Array, mask: int,
+    octets: Array, version: int, ip: int, tcp: int, stop: int, found: int, words: Array, trouble: Array, log: Array,
+    slots: Array, m: Array, mask: int,
 ) -> None:  # fmt: skip
     """Let :mod:`~tcpscope.packets.step` judge a segment of the flow in a slot, or of a new one."""
     apart()
     g = part(m, SEGMENT_AT)
     end = found & 1
     serial = g[SEG_SERIAL]
+    is_odd = 0
     is_new = 1
     if serial >= 0:
         row = part(words, serial * ROW_WORDS)
         f = part(row, F_AT)
+        is_odd = f[EXTRA] or needs_extra(f, as_quads(row), g, end)
+        if is_odd and take_copy(octets, version, ip, tcp, stop, row, trouble, m, end):
+            return
         is_new = opens_another(f, as_quads(row), part(trouble, f[EXTRA] * EXTRA_WORDS), g, end)
     if is_new:
         open_flow(octets, version, ip, tcp, found, words, trouble, log, slots, m, mask)
     row = part(words, g[SEG_SERIAL] * ROW_WORDS)
     f = part(row, F_AT)
     q = as_quads(row)
-    if not f[EXTRA] and needs_extra(f, q, g, end):
+    if not f[EXTRA] and (needs_extra(f, q, g, end) if is_new else is_odd):
         reserve(f, trouble, m)
     observe(f, q, part(trouble, f[EXTRA] * EXTRA_WORDS), log, g, end)
 
@@ -362,5 +396,5 @@ def rehash(words: Array, slots: Array, mask: int, count: int) -> None:
 #: The functions one text is made of, in the order of need.
 PARTS: tuple[Callable[..., Any], ...] = (
     mix, hash_key, order_ipv6, is_key_ipv6, find_slot_ipv6, find_slot, write_key, mention, reserve, reincarnate,
-    open_flow, read_segment, see_segment_of, run, rehash,
+    open_flow, read_segment, take_copy, see_segment_of, run, rehash,
 )  # fmt: skip

@@ -18,11 +18,13 @@ from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.packets import layout
 from tcpscope.packets.headers import FRAGMENT
 from tcpscope.packets.interpreted import InterpretedEngine
-from tcpscope.packets.ledger import Ledger, in_order
+from tcpscope.packets.ledger import Ledger, canonical, in_order
+from tcpscope.wire.address import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tcpscope.model.address import Endpoint
     from tcpscope.packets.compiled import CompiledEngine
 
 
@@ -107,6 +109,16 @@ def feed(
             if progress is not None:
                 progress(chunk.place_bytes + len(chunk.data))
         return tuple(source.damage), (first_ns, last_ns)
+
+
+def find_copied(paths: Sequence[str], ends: tuple[Endpoint, Endpoint]) -> set[int]:
+    """Return the numbers of the packets between two ends that are copies of others, counted over all captures."""
+    key = b"".join(parse_address(end.address) for end in ends) + b"".join(end.port.to_bytes(2) for end in ends)
+    copied: list[int] = []
+    tracker = InterpretedEngine(only={canonical(key)}, copied=copied)
+    for path in paths:
+        feed(tracker, path, tracker.ledger.packets)
+    return set(copied)
 
 
 def merge(parts: Sequence[Part]) -> Part:

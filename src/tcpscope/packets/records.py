@@ -194,6 +194,7 @@ def _direction(f: list[int], q: list[int], extra: list[int], end: int) -> Direct
         mss or None,
         bits >> layout.SCALE_SHIFT & 15 if bits & layout.HAS_SCALE else None,
         extra[x + layout.FILLED_HOLES],
+        extra[layout.COPIES + end],
     )
 
 
@@ -243,6 +244,9 @@ def _notes(f: list[int], extra: list[int], is_self: bool, is_certain: bool) -> t
         notes.append("TCP Fast Open: data in the SYN")
     if f[layout.SHARED] & (layout.PENDING_SYN_0 | layout.PENDING_SYN_1):
         notes.append(f"SYN on the live connection (packet {extra[layout.PENDING_SYN_PACKET]})")
+    copies = extra[layout.COPIES] + extra[layout.COPIES + 1]
+    if copies:
+        notes.append(f"{copies} copies of packets (a mirror port, or several interfaces): each packet is counted once")
     for word, what in (
         (layout.ICMP_HARD_SEEN, "ICMP port or protocol unreachable"),
         (layout.ICMP_SOFT_SEEN, "ICMP net or host unreachable, or time exceeded"),

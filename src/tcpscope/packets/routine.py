@@ -78,8 +78,8 @@ def is_routine(f: Ints, q: Ints, end: int, t: int, seq: int, ack: int, flags: in
     news = (ack - f[s + ACKED]) & M
     if news >= HALFWAY or (f[r + NXT] - ack) & M >= HALFWAY or (f[s + RCV] - ack) & M >= HALFWAY:
         return 0
-    if not news and not text and f[s + WINDOW_MSS] & 0xFFFF == wnd:
-        return 0
+    if not news and not text:
+        return 0  # a duplicate, a copy or a window
     end_seq = (seq + text) & M
     if peer_bits & HAS_EDGE and not 0 < (f[r + EDGE] - end_seq) & M < HALFWAY:
         return 0

@@ -28,6 +28,7 @@ class Totals(NamedTuple):
     engine: str = "python"
     state_pairs: Mapping[tuple[State, State], int] = {}
     twice: int = 0  #: connections captured at two points, counted once
+    copies: int = 0  #: packets captured once more, by a mirror port or at another interface; counted once
     folded: int = 0  #: connections among them that are only counted: SYNs without an answer, more than fit (a flood)
 
 
@@ -59,6 +60,7 @@ def count_totals(ledger: Ledger, engine: str) -> Totals:
         cut=ledger.skipped.get(CUT, 0),
         engine=engine,
         state_pairs=pairs,
+        copies=_count_copies(ledger),
         folded=folded,
     )
 
@@ -74,6 +76,13 @@ def _count_segments(ledger: Ledger) -> int:
     if isinstance(flows, list):
         return sum(f[layout.PACKETS] + f[other] for f in flows)
     return int(flows[:, layout.PACKETS].sum()) + int(flows[:, other].sum())
+
+
+def _count_copies(ledger: Ledger) -> int:
+    words = slice(layout.COPIES, layout.COPIES + 2)
+    if isinstance(ledger.extras, list):
+        return sum(sum(extra[words]) for extra in ledger.extras)
+    return int(ledger.extras[:, words].sum())
 
 
 def _pairs_of_rows(ledger: Ledger, most_serials: int) -> list[Pair]:
