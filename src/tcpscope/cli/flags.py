@@ -229,14 +229,14 @@ def _speak_list(argv: list[str]) -> list[str]:
             spoken.append(_OF_OTHERS.get(word, word))
         elif rest and all(letter in SWITCHES for letter in rest) and rest != "rtt":
             spoken += [f"-{cluster}{rest}", _TIMERS]
-        elif not rest and _is_filter(argv[at + 1 : at + 3]):
+        elif not rest and is_filter(argv[at + 1 : at + 3]):
             spoken += [f"-{cluster}"] * bool(cluster) + [_TIMERS]
         else:
             spoken.append(word)
     return spoken
 
 
-def _is_filter(words: list[str]) -> bool:
+def is_filter(words: list[str]) -> bool:
     """Whether a filter begins here; ``state`` and ``pid`` are columns too, but those stand alone."""
     first = words[0].lower() if words else ""
     is_followed = len(words) > 1 and words[1][:1] != "-"

@@ -67,7 +67,7 @@ def _dispatch(argv: list[str]) -> int:
     if name.startswith("-"):
         name, arguments = _command_for_flags(argv)
     if name not in COMMANDS:
-        return _unknown(name)
+        return _unknown(argv)
     module = __import__(f"tcpscope.cli.{COMMANDS[name][0]}", fromlist=["run"])
     code: int = module.run(arguments)
     return code
@@ -93,7 +93,7 @@ def _print_help() -> int:
 
 def _print_help_of(name: str) -> int:
     """``tcpscope help list`` is ``tcpscope list --help``."""
-    return _dispatch([name, "--help"]) if name in COMMANDS else _unknown(name)
+    return _dispatch([name, "--help"]) if name in COMMANDS else _unknown([name])
 
 
 def _print_version() -> int:
@@ -103,11 +103,16 @@ def _print_version() -> int:
     return 0
 
 
-def _unknown(name: str) -> int:
+def _unknown(argv: list[str]) -> int:
     import difflib
 
+    from tcpscope.cli.flags import is_filter
+
+    name = argv[0]
     near = difflib.get_close_matches(name, COMMANDS, 1)
     hint = f"did you mean {near[0]!r}?" if near else "see tcpscope --help"
+    if is_filter(argv[:2]):
+        hint = f"a filter goes behind a command: tcpscope list {' '.join(argv)}"
     print(f"tcpscope: unknown command {name!r}: {hint}", file=sys.stderr)
     return 2
 
@@ -135,7 +140,8 @@ def spell_os_error(error: OSError) -> str:
 
     name = error.filename
     if not isinstance(name, str):
-        return f"not permitted: {error}" if isinstance(error, PermissionError) else str(error)
+        why = error.strerror or str(error)
+        return f"not permitted: {why}" if isinstance(error, PermissionError) else why
     folder = os.path.dirname(name) or "."
     why = error.strerror or str(error)
     if isinstance(error, FileNotFoundError):

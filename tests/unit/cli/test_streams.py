@@ -156,3 +156,13 @@ def test_usage_error_is_one_line_that_speaks_of_the_user_s_words(argv):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert " _" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"), [([":443"], "tcpscope list :443"), (["state", "time-wait"], "tcpscope list state")]
+)
+def test_filter_without_a_command_is_told_where_it_goes(words, hint, capsys):
+    from tcpscope.cli.main import main
+
+    assert main(words) == 2
+    assert hint in capsys.readouterr().err
