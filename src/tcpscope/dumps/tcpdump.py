@@ -5,7 +5,7 @@
 What tcpdump leaves out is put back: sequence numbers after the handshake are printed relative to it (without ``-S``),
 and a segment without text is printed without its sequence number. Times are those printed, or one microsecond apart
 (``-t``); a time of day is taken as one of 1970-01-01. Names of hosts become addresses of 192.0.2.0/24 (RFC 5737).
-SACK blocks are not read. A line that looks like a packet and is cut is counted, never dropped in silence.
+A line that looks like a packet and is cut is counted, never dropped in silence.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _LINE = re.compile(
 _TIME = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d) )?(\d\d):(\d\d):(\d\d)\.(\d{1,9})|(\d{9,11})\.(\d{1,9})")
 _NUMBERS = re.compile(r"\b(seq|ack|win|urg|length) (\d{1,10})(?::(\d{1,10}))?")
 _OPTIONS = re.compile(r"\b(?:mss (\d{1,5})|(sackOK)|wscale (\d{1,2})|TS val (\d{1,10}) ecr (\d{1,10}))")
+_SACK = re.compile(r"\bsack (?:sack )?\d+ ((?:\{\d{1,10}:\d{1,10}\})+)")
+_BLOCK = re.compile(r"\{(\d+):(\d+)\}")
 _FLAGS = {spell_flags(1 << bit): 1 << bit for bit in range(8)}
 _WORD = 1 << 32
 _NEAR = 1 << 25
@@ -140,10 +142,18 @@ class _Numbers:
             ack = (ack + self._first[back]) % _WORD
         if seq is None:
             seq = self._next.get(way, (self._first.get(way, 0) + 1) % _WORD)
-        segment = Segment(seq, ack, line.flags, line.wnd, options=line.options)
+        segment = Segment(seq, ack, line.flags, line.wnd, options=self._restore_sack(line))
         if not line.flags & RST:
             self._next[way] = (seq + line.text_bytes + segment.seg_len) % _WORD
         return segment
+
+    def _restore_sack(self, line: _Line) -> Options:
+        """Add what was subtracted from the blocks, in the first line too: they lie in what the other end sent."""
+        if not line.options.sack or self._are_absolute or not line.flags & ACK:
+            return line.options
+        first = self._first[line.way_back]
+        blocks = tuple(((left + first) % _WORD, (right + first) % _WORD) for left, right in line.options.sack)
+        return line.options._replace(sack=blocks)
 
 
 def _is_first(line: _Line, first: dict[Way, int]) -> bool:
@@ -197,8 +207,11 @@ def _t_ns(time: re.Match[str]) -> int:
 
 
 def _options(text: str) -> Options:
-    options = NO_OPTIONS
-    for mss, sack, scale, value, echo in _OPTIONS.findall(text.partition("options [")[2].partition("]")[0]):
+    options, text = NO_OPTIONS, text.partition("options [")[2].partition("]")[0]
+    if found := _SACK.search(text):
+        blocks = _BLOCK.findall(found[1])
+        options = options._replace(sack=tuple((int(left) % _WORD, int(right) % _WORD) for left, right in blocks))
+    for mss, sack, scale, value, echo in _OPTIONS.findall(text):
         if mss:
             options = options._replace(mss=min(int(mss), 0xFFFF))
         elif sack:

@@ -39,7 +39,7 @@ class WindowsReader:
     def read_name(self, words: list[str]) -> bool:
         """Take ``[svchost.exe]`` below a row of ``-b``, or a line of ``tasklist``."""
         text = " ".join(words)
-        if text[0] == "[" and text[-1] == "]" and "." in text and len(words) < 8:
+        if text[0] == "[" and text.lower().endswith(".exe]"):
             if self.pid:
                 self.names[self.pid] = text[1:-1]
             else:

@@ -1,5 +1,6 @@
 """What tcpdump printed, read back: our own samples, and tcpdump itself on captures of our making."""
 
+import io
 import random
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from tcpscope.capture.packets import Interface
 from tcpscope.capture.writing import CaptureFile
 from tcpscope.cli.main import main
 from tcpscope.dumps.tcpdump import Printed, emit_packets, read_tcpdump
-from tcpscope.model.segment import ACK, FIN, PSH, RST, SYN, Options, Segment
+from tcpscope.model.segment import ACK, FIN, NO_OPTIONS, PSH, RST, SYN, Options, Segment
 from tcpscope.wire.link import RAW
 
 HANDSHAKE = """\
@@ -97,6 +98,25 @@ def test_a_dump_of_sockets_beside_it_is_read_as_the_dump(tmp_path, capsys):
     assert "CLOSE_WAIT" in capsys.readouterr().out
 
 
+def test_standard_input_of_what_tcpdump_printed_is_the_capture_too(capsys, monkeypatch):
+    text = HANDSHAKE * 2000  # more than is looked at to know what it is
+    for command, shown in (("read", "10 000 packets"), ("doctor", "2 TCP sockets")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(text.encode()))))
+        assert main([command, "-"]) == 0
+        out, err = capsys.readouterr()
+        assert shown in out and "standard input: read from what tcpdump printed" in err
+
+
+@pytest.mark.parametrize("size", [1, 60_000])
+def test_standard_input_of_a_dump_is_read_from_its_beginning(capsys, monkeypatch, size):
+    rows = "".join(
+        f"tcp 0 0 10.0.0.1:22 10.0.{number >> 8}.{number & 255}:5000 CLOSE_WAIT 9/sshd\n" for number in range(size)
+    )
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(rows.encode()))))
+    assert main(["read", "-"]) == 0
+    assert f"netstat, {size} sockets: {size} CLOSE_WAIT" in capsys.readouterr().out
+
+
 def test_the_doctor_takes_it_too(tmp_path, capsys):
     path = tmp_path / "text"
     path.write_text(HANDSHAKE)
@@ -131,7 +151,12 @@ def conversation(rng, number):
                (rng.randrange(2), ACK, 0) for _ in range(rng.randrange(8))]  # fmt: skip
     script += rng.choice(([], [(0, FIN | ACK, 0), (1, FIN | ACK, 0), (0, ACK, 0)], [(1, RST, 0)], [(1, RST | ACK, 0)]))
     for at, flags, size in script:
-        segment = Segment(nxt[at], nxt[1 - at] if flags & ACK else 0, flags, rng.randrange(65536))
+        options = NO_OPTIONS
+        if flags & ACK and rng.random() < 0.3:  # the blocks lie behind what is acknowledged, and wrap as it does
+            left = (nxt[1 - at] + rng.randrange(1, 3000)) % 2**32
+            blocks = ((left, (left + rng.randrange(1, 3000)) % 2**32), (nxt[1 - at], left))
+            options = NO_OPTIONS._replace(sack=blocks[: rng.randrange(1, 3)])
+        segment = Segment(nxt[at], nxt[1 - at] if flags & ACK else 0, flags, rng.randrange(65536), options=options)
         yield ends[at], ends[1 - at], segment, size
         if rng.random() < 0.1 and size:
             yield ends[at], ends[1 - at], segment, size
