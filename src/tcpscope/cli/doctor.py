@@ -327,9 +327,16 @@ def _aged(row: list[Snapshot], with_ages: object) -> Snapshot:
 
 
 def _is_same_host(first: Snapshot, second: Snapshot) -> bool:
-    """Whether two dumps show one host: its own addresses are the same."""
+    """Whether two dumps show one host: its own addresses are the same, or what it listens for and connects to."""
     mine, others = _own_addresses(first), _own_addresses(second)
-    return len(mine & others) * 2 > min(len(mine), len(others))
+    if mine and others:
+        return len(mine & others) * 2 > min(len(mine), len(others))
+    ends, other_ends = _held_ends(first), _held_ends(second)
+    return len(ends & other_ends) * 2 >= min(len(ends), len(other_ends))
+
+
+def _held_ends(snapshot: Snapshot) -> set[object]:
+    return {(one.flow, tuple(owner.pid for owner in one.owners)) for one in snapshot.sockets}
 
 
 def _own_addresses(snapshot: Snapshot) -> set[str]:

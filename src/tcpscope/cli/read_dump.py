@@ -98,7 +98,8 @@ def _heading(place: int, total: int, look: Snapshot, names: str) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     spelled = ", ".join(f"{count} {State(state).spell(names)}" for state, count in ordered)
     which = f"look {place + 1} of {total}: " if total > 1 else ""
-    return f"{which}{look.coverage.listing or 'counters'}, {len(look.sockets)} sockets: {spelled or 'no TCP'}\n\n"
+    count = "1 socket" if len(look.sockets) == 1 else f"{len(look.sockets)} sockets"
+    return f"{which}{look.coverage.listing or 'counters'}, {count}: {spelled or 'no TCP'}\n\n"
 
 
 def _findings(looks: Sequence[Snapshot], place: int) -> list[Finding]:

@@ -340,6 +340,7 @@ class DumpReader:
             tuple(self._notes(look, rows, sockets, without)),
             look.unread,
             tuple(look.samples),
+            "text" if look.taken_ns else "file",
         )
 
     def _notes(self, look: Look, rows: dict[str, list[Socket]], sockets: list[Socket], without: int) -> Iterable[str]:
@@ -362,7 +363,8 @@ class DumpReader:
         if any(rows.get(tool) and reader.is_stateless for tool, reader in self._stateless.items()):
             yield "A table here tells no states: connections stand as ESTABLISHED, sockets without a peer as LISTEN."
         if look.unread:
-            yield f"{look.unread} rows were not understood, such as: {look.samples[0]}"
+            rows_were = "1 row was" if look.unread == 1 else f"{look.unread} rows were"
+            yield f"{rows_were} not understood, such as: {look.samples[0]}"
         if self.may_be_cut and look is self.looks[-1]:
             yield "The text ends in the middle of a line, at a digit: the last row may be cut."
         if self.addresses.unknown_services:

@@ -54,15 +54,44 @@ def parse_dumps(text: str, taken_ns: int = 0) -> list[Snapshot]:
 
 
 def with_ages(previous: Snapshot, snapshot: Snapshot) -> Snapshot:
-    """Return ``snapshot`` with ages: a socket in the same state in both looks is at least as old as their distance."""
+    """Return ``snapshot`` with ages: a socket in the same state in both looks is at least as old as their distance.
+
+    Where one look tells its time and the other does not, their distance is not known, and both get the same time.
+    """
+    snapshot = _with_comparable_time(previous, snapshot)
     distance_ms = max(0, (snapshot.taken_ns - previous.taken_ns) // 10**6)
-    before = {(socket.flow, socket.state): socket.age.ms for socket in previous.sockets}
+    before = {(socket.flow, socket.state): socket for socket in previous.sockets}
 
     def aged(socket: Socket) -> Socket:
         known = before.get((socket.flow, socket.state))
-        return socket if known is None else socket._replace(age=Age(known + distance_ms, "bound"))
+        if known is None or not _may_be_one(known, socket):
+            return socket
+        return socket._replace(age=Age(known.age.ms + distance_ms, "bound"))
 
     return snapshot._replace(sockets=[aged(socket) for socket in snapshot.sockets])
+
+
+def _with_comparable_time(previous: Snapshot, snapshot: Snapshot) -> Snapshot:
+    times, coverage = {previous.coverage.time_from, snapshot.coverage.time_from}, snapshot.coverage
+    if "file" not in times:
+        return snapshot
+    if len(times) > 1:
+        note = "One look tells its time and the one before it does not: how far they are apart is not known."
+        snapshot = snapshot._replace(taken_ns=previous.taken_ns)
+    elif snapshot.taken_ns == previous.taken_ns:
+        return snapshot
+    else:
+        note = (
+            "The time between the looks is that between their files: "
+            "ages and rates are right if each was written when its tool ran."
+        )
+    return snapshot._replace(coverage=coverage._replace(notes=(*coverage.notes, note)))
+
+
+def _may_be_one(first: Socket, second: Socket) -> bool:
+    """Whether two looks may show one socket: addresses come again, cookies and inodes of living sockets do not."""
+    cookies, inodes = {first.cookie, second.cookie}, {first.inode, second.inode}
+    return (len(cookies) < 2 or 0 in cookies) and (len(inodes) < 2 or min(inodes) < 1)
 
 
 def _read_stream(stream: IO[bytes], name: str, taken_ns: int) -> list[Snapshot]:

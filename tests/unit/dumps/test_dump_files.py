@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.dumps import test_dump_formats as samples
 
 from tcpscope.dumps.looks import DumpReader
-from tcpscope.dumps.read import _read_stream, parse_dumps, read_dump, read_dumps
+from tcpscope.dumps.read import _read_stream, parse_dumps, read_dump, read_dumps, with_ages
 from tcpscope.model.errors import TcpscopeError
 
 ALL = [samples.LINUX_ANLP, samples.LINUX_E_O, samples.JAVA, samples.FREEBSD, samples.MACOS_V,
@@ -154,3 +154,32 @@ def test_samples_of_the_articles(shared_folder):
     for name in ("001_8c8783140590f35c", "003_4276ac47101bf931", "004_2fa58ff5697fafc7"):  # prose, no table
         with pytest.raises(TcpscopeError, match="no row"):
             read_dumps(str(shared_folder / "seeds" / f"{name}.txt"))
+
+
+HELD = "ESTAB 0 0 10.0.0.1:22 10.0.0.9:50001 ino:{} sk:{}\n"
+MORNING, LATER = "Sat Nov 21 01:00:00 UTC 2026\n", "Sat Nov 21 01:10:00 UTC 2026\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "age"),
+    [((7, "a"), (7, "a"), 600_000), ((7, "a"), (7, "b"), 0), ((7, "a"), (8, "a"), 0)],
+)
+def test_another_socket_at_the_same_addresses_is_not_as_old(first, second, age):
+    looks = parse_dumps(MORNING + HELD.format(*first) + LATER + HELD.format(*second))
+    assert with_ages(*looks).sockets[0].age.ms == age
+
+
+def test_a_distance_between_looks_that_only_one_tells_is_not_known():
+    (told,), (untold,) = parse_dumps(MORNING + HELD.format(7, "a")), parse_dumps(HELD.format(7, "a"), 10**18)
+    aged = with_ages(told, untold)
+    assert aged.taken_ns == told.taken_ns and aged.sockets[0].age.ms == 0
+    assert any("how far they are apart is not known" in note for note in aged.coverage.notes)
+
+
+def test_a_distance_that_files_tell_is_said_to_be_theirs():
+    first, second = (parse_dumps(HELD.format(7, "a"), taken_ns)[0] for taken_ns in (10**18, 2 * 10**18))
+    aged = with_ages(first, second)
+    assert aged.sockets[0].age.ms == 10**12
+    assert any("that between their files" in note for note in aged.coverage.notes)
+    told = parse_dumps(MORNING + HELD.format(7, "a") + LATER + HELD.format(7, "a"))
+    assert not any("between" in note for note in with_ages(*told).coverage.notes)

@@ -114,7 +114,7 @@ def test_standard_input_of_a_dump_is_read_from_its_beginning(capsys, monkeypatch
     )
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(rows.encode()))))
     assert main(["read", "-"]) == 0
-    assert f"netstat, {size} sockets: {size} CLOSE_WAIT" in capsys.readouterr().out
+    assert f": {size} CLOSE_WAIT" in capsys.readouterr().out
 
 
 def test_the_doctor_takes_it_too(tmp_path, capsys):
