@@ -60,8 +60,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.thresholds:
         return _print_thresholds(thresholds, options.json)
     only = {_known(name) for name in options.only}
-    looks = _look_at_files(options, thresholds) if options.files else _look_at_host(options, thresholds)
-    diagnosis = examine(looks)
+    told: list[Finding] = []
+    looks = _look_at_files(options, thresholds, told) if options.files else _look_at_host(options, thresholds)
+    diagnosis = _with_told(examine(looks), told)
     if only:
         chosen = tuple(finding for finding in diagnosis.findings if finding.id in only)
         diagnosis = Diagnosis(chosen, tuple(row for row in diagnosis.not_judged if row[0] in only))
@@ -279,7 +280,22 @@ def _remember(history: History, looks: Sequence[Look]) -> None:
     write_history(history._replace(looks=looked + 1), looks[0].snapshot.host.boot_id)
 
 
-def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[Look]:
+def _with_told(diagnosis: Diagnosis, told: Sequence[Finding]) -> Diagnosis:
+    """Add what the packets themselves tell, where the rules have not found the same from the states at the end."""
+    from tcpscope.doctor.causes import arrange
+
+    known = {(finding.id, finding.place) for finding in diagnosis.findings}
+    new = [finding for finding in told if (finding.id, finding.place) not in known]
+    if not new:
+        return diagnosis
+    ids = {finding.id for finding in new}
+    return Diagnosis(
+        tuple(arrange([*diagnosis.findings, *new])), tuple(row for row in diagnosis.not_judged if row[0] not in ids)
+    )
+
+
+def _look_at_files(options: argparse.Namespace, thresholds: Thresholds, told: list[Finding]) -> list[Look]:
+    """Look at dumps and captures; what a capture's packets tell by themselves is added to ``told``."""
     from tcpscope.cli.read_files import is_capture
     from tcpscope.cli.spooled import Spooled
     from tcpscope.dumps.read import read_dumps, with_ages
@@ -288,7 +304,7 @@ def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[
         raise UsageError("--netns is for this host, not for files")
     with Spooled(options.files) as files:
         rows = [
-            _read_capture(path, name) if is_capture(path) else read_dumps(path)
+            _read_capture(path, name, told) if is_capture(path) else read_dumps(path)
             for path, name in zip(files, options.files, strict=True)
         ]
     hosts: list[list[Snapshot]] = []
@@ -300,6 +316,8 @@ def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[
             names.append(path)
         else:
             same.extend(row)
+    if len(hosts) == 1:
+        told[:] = [finding._replace(place="") for finding in told]
     looks = []
     last = [_aged(row, with_ages) for row in hosts]
     for number, row in enumerate(hosts):
@@ -312,11 +330,13 @@ def _look_at_files(options: argparse.Namespace, thresholds: Thresholds) -> list[
     return looks
 
 
-def _read_capture(path: str, name: str) -> list[Snapshot]:
+def _read_capture(path: str, name: str, told: list[Finding]) -> list[Snapshot]:
     from tcpscope.doctor.connections import snapshot_of_connections
     from tcpscope.packets import analyse
 
-    return [snapshot_of_connections(analyse([path]).connections, name)]
+    analysis = analyse([path])
+    told += [finding._replace(place=name) for finding in analysis.findings]
+    return [snapshot_of_connections(analysis.connections, name)]
 
 
 def _aged(row: list[Snapshot], with_ages: object) -> Snapshot:

@@ -53,6 +53,7 @@ class Look:
         self.listeners_by_port = group(self.listeners, lambda socket: socket.local.port)
         self.total = sum(map(len, self.states.values()))
         self._before: dict[object, Socket] | None = None
+        self._tells_cookies = self._tells_inodes = True
         self._ends: dict[tuple[Endpoint, Endpoint], Socket] | None = None
         self._own: frozenset[str] | None = None
         self._silent: list[Socket] | None = None
@@ -193,8 +194,17 @@ class Look:
         if self.previous is None:
             return None
         if self._before is None:
-            self._before = {_identity(one): one for one in self.previous.sockets}
-        return self._before.get(_identity(socket))
+            # Why: netstat's dump, then one of ss: what only one of them tells is no difference between sockets.
+            looks = (self.previous.sockets, self.snapshot.sockets)
+            self._tells_cookies = all(any(one.cookie for one in sockets) for sockets in looks)
+            self._tells_inodes = all(any(one.inode > 0 for one in sockets) for sockets in looks)
+            self._before = {self._identity(one): one for one in self.previous.sockets}
+        return self._before.get(self._identity(socket))
+
+    def _identity(self, socket: Socket) -> object:
+        if self._tells_cookies and socket.cookie:
+            return socket.cookie
+        return socket.proto, socket.local, socket.remote, socket.inode if self._tells_inodes else 0
 
     def age(self, socket: Socket) -> Age:
         """Return the best that is known about the time in this state."""
@@ -304,10 +314,6 @@ def group(sockets: Iterable[Socket], key: Callable[[Socket], Key]) -> dict[Key, 
 def holders_of(socket: Socket) -> tuple[int, ...]:
     """Return the pids that hold it."""
     return tuple(sorted({owner.pid for owner in socket.owners}))
-
-
-def _identity(socket: Socket) -> object:
-    return socket.cookie or (socket.proto, socket.local, socket.remote, socket.inode)
 
 
 def _elapsed_s(snapshot: Snapshot, previous: Snapshot | None) -> float:
