@@ -233,6 +233,7 @@ def _run_summary(feed: Feed, arguments: argparse.Namespace, matches: Matcher | N
     started = time.monotonic()
     if matches is None and arguments.count is None:
         _count_all(feed, arguments, ending)
+        feed.stop()
         counts = feed.read_counts()
     else:
         for moves in _iter_moves(feed, arguments, matches, ending):

@@ -136,7 +136,8 @@ class Feed:
         read = getattr(self._source, "read_counts", None)
         if read is not None:
             return dict(read())
-        self._add_counts(self._source.flush())
+        for moves in self.iter_rest():
+            self._add_counts(moves)
         return dict(self._counts)
 
     def _add_counts(self, moves: list[Transition]) -> None:

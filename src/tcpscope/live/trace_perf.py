@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from struct import Struct
 
 from tcpscope.kernel import perf, tracefs
 from tcpscope.kernel.bpf import tcp_tracer as kinds
 from tcpscope.kernel.bpf.layout import ABSENT, read_symbols
 from tcpscope.live.trace_record import ENDS, KernelEvent
 from tcpscope.live.trace_story import Story
-from tcpscope.model.errors import TcpscopeError
+from tcpscope.model.errors import TcpscopeError, Unsupported
 from tcpscope.model.state import State
 from tcpscope.model.transition import Transition
 
@@ -25,10 +26,16 @@ _IPPROTO_TCP, _AF_INET = 6, 2
 _CLOSE, _FIN_WAIT_2, _TIME_WAIT, _CLOSING = 7, 5, 6, 11
 #: Bits of every record's ``common_flags``: taken while serving a softirq; taken with softirqs switched off.
 _SERVING_SOFTIRQ, _SOFTIRQS_OFF = 0x10, 0x80
+_HOLD_S = 0.02  # how often to look whether what is held back may go
 _LOOK_S = 0.25
+#: Looking may take at most one tenth of the time.
+_SHARE = 10
 _LIMIT = 1 << 16
 
 _ESSENTIAL = "sock/inet_sock_set_state"
+_STATE_FIELDS = (
+    "skaddr", "oldstate", "newstate", "sport", "dport", "family", "protocol", "saddr", "daddr", "saddr_v6", "daddr_v6",
+)  # fmt: skip
 _OPTIONAL = ("tcp/tcp_send_reset", "tcp/tcp_receive_reset", "tcp/tcp_retransmit_skb")
 _TIMERS = ("timer/timer_start", "timer/timer_expire_entry")
 MISSING = (
@@ -43,9 +50,12 @@ class Decoder:
 
     def __init__(self, formats: dict[str, tracefs.Format], names: dict[int, bytes] | None = None) -> None:
         self._formats = {found.id: (name, found.fields) for name, found in formats.items()}
+        self._state = _struct_of(formats[_ESSENTIAL].fields, _STATE_FIELDS)
         self._comms: dict[int, bytes] = names if names is not None else {}
         self._begun: dict[tuple[int, int], int] = {}  # thread of execution -> timer of the mini-socket just born there
         self._minis: dict[int, KernelEvent] = {}
+        #: the mini-sockets that were in FIN_WAIT_2 when last heard of, by ports and addresses
+        self.waiting: dict[bytes, KernelEvent] = {}
 
     def decode(self, samples: Iterable[perf.Sample]) -> Iterator[KernelEvent]:
         """Decode samples in the order of their time."""
@@ -56,20 +66,17 @@ class Decoder:
             elif name == "timer/timer_expire_entry":
                 yield from self._on_expired(sample, fields)
             elif name:
-                begun = self._begun.pop(_thread_of(sample), 0)
+                begun = self._begun.pop(_thread_of(sample), 0) if self._begun else 0
                 if name == _ESSENTIAL:
-                    yield from self._on_state(sample, fields, begun)
+                    yield from self._on_state(sample, begun)
                 else:
                     yield from self._on_reset(name, sample, fields)
-
-    def waiting(self) -> dict[bytes, KernelEvent]:
-        """Return the mini-sockets in FIN_WAIT_2, by ports and addresses."""
-        return {event.ends: event for event in self._minis.values() if event.after == _FIN_WAIT_2}
 
     def note_time_wait(self, event: KernelEvent, now_ns: int) -> KernelEvent:
         """A look has shown that this mini-socket is in TIME_WAIT by now."""
         found = event._replace(kind=kinds.MINI_SEGMENT, after=_TIME_WAIT, t_ns=now_ns)
         self._minis[event.address] = found
+        self.waiting.pop(event.ends, None)
         return found
 
     def _on_timer_started(self, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> None:
@@ -86,26 +93,55 @@ class Decoder:
                 self._begun.clear()
             self._begun[_thread_of(sample)] = timer
 
-    def _on_state(self, sample: perf.Sample, fields: dict[str, tuple[int, int]], begun: int) -> Iterator[KernelEvent]:
-        raw = sample.raw
-        if _number(raw, fields["protocol"]) != _IPPROTO_TCP:
-            return
-        event = self._event(sample, fields, kinds.STATE)
-        event = event._replace(before=_number(raw, fields["oldstate"]), after=_number(raw, fields["newstate"]))
-        if begun and event.after == _CLOSE and event.before in (_FIN_WAIT_2, _CLOSING):
-            # Why FIN_WAIT_2: a mini-socket is at least that; a look tells whether its FIN has come
-            state = _TIME_WAIT if event.before == _CLOSING else _FIN_WAIT_2
-            mini = event._replace(kind=kinds.MINI_STARTED, address=begun, after=state, error=0)
-            if len(self._minis) >= _LIMIT:
-                self._minis.pop(next(iter(self._minis)))
-            self._minis[begun] = mini
-            yield mini
-        yield event
+    def _on_state(self, sample: perf.Sample, begun: int) -> Iterable[KernelEvent]:
+        (address, before, after, local_port, remote_port, family, protocol, local, remote, local_v6, remote_v6) = (
+            self._state.unpack_from(sample.raw)
+        )
+        if protocol != _IPPROTO_TCP:
+            return ()
+        if family != _AF_INET:
+            local, remote = local_v6, remote_v6
+        event = KernelEvent(
+            t_ns=sample.t_ns,
+            address=address,
+            inode=0,
+            netns=0,
+            tgid=sample.pid,
+            kind=kinds.STATE,
+            before=before,
+            after=after,
+            family=family,
+            ends=ENDS.pack(local_port, remote_port, local, remote),
+            error=0,
+            detail=0,
+            comm=self._comm(sample.pid),
+        )
+        if begun and after == _CLOSE and before in (_FIN_WAIT_2, _CLOSING):
+            return self._born_mini(event, begun), event
+        return (event,)
+
+    def _born_mini(self, event: KernelEvent, timer: int) -> KernelEvent:
+        """Return the birth of the mini-socket that goes on for a full socket."""
+        # Why FIN_WAIT_2: a mini-socket is at least that; a look tells whether its FIN has come
+        state = _TIME_WAIT if event.before == _CLOSING else _FIN_WAIT_2
+        mini = event._replace(kind=kinds.MINI_STARTED, address=timer, after=state)
+        if len(self._minis) >= _LIMIT:
+            self._forget(next(iter(self._minis)))
+        self._minis[timer] = mini
+        if state == _FIN_WAIT_2:
+            self.waiting[mini.ends] = mini
+        return mini
 
     def _on_expired(self, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> Iterator[KernelEvent]:
-        mini = self._minis.pop(_number(sample.raw, fields["timer"]), None)
+        mini = self._forget(_number(sample.raw, fields["timer"]))
         if mini is not None:
             yield mini._replace(kind=kinds.MINI_EXPIRED, t_ns=sample.t_ns)
+
+    def _forget(self, timer: int) -> KernelEvent | None:
+        mini = self._minis.pop(timer, None)
+        if mini is not None:
+            self.waiting.pop(mini.ends, None)
+        return mini
 
     def _on_reset(self, name: str, sample: perf.Sample, fields: dict[str, tuple[int, int]]) -> Iterator[KernelEvent]:
         kind = {
@@ -178,19 +214,19 @@ class PerfSource:
 
     def read(self, timeout_s: float) -> list[Transition]:
         """Wait for records, tell their story."""
-        waiting = self._decoder.waiting()
         if self._story.is_holding:
-            timeout_s = min(timeout_s, 0.02)
-        elif waiting:
-            timeout_s = min(timeout_s, _LOOK_S)
-        self._story.feed(self._decoder.decode(self._rings.read(timeout_s)))
-        if waiting and time.monotonic() >= self._next_look:
-            self._story.feed(self._look(waiting))
-        return [_honest(move) for move in self._story.take(time.monotonic_ns())]
+            timeout_s = min(timeout_s, _HOLD_S)
+        samples = self._rings.read(timeout_s)
+        self._story.feed(self._decoder.decode(samples))
+        if self._decoder.waiting and time.monotonic() >= self._next_look:
+            self._story.feed(self._look())
+        # Why not the time now: what explains a move may still wait to be decoded
+        now_ns = samples[-1].t_ns if samples and self._rings.unread else time.monotonic_ns()
+        return [_honest(move) for move in self._story.take(now_ns)]
 
     def flush(self) -> list[Transition]:
         """Return what is still held back."""
-        self._story.feed(self._look(self._decoder.waiting()))
+        self._story.feed(self._look())
         return [_honest(move) for move in self._story.take()]
 
     def read_lost(self) -> int:
@@ -198,26 +234,27 @@ class PerfSource:
         return self._rings.lost
 
     def read_unread(self) -> int:
-        """Return 0: every reading empties the rings."""
-        return 0
+        """Return how many records are not told yet."""
+        return self._rings.unread
 
     def stop(self) -> None:
-        """Do nothing: the last reading is the end."""
+        """Record no more; what was recorded can still be read."""
+        self._rings.stop()
 
     def close(self) -> None:
         """Stop the events."""
         self._rings.close()
 
-    def _look(self, waiting: dict[bytes, KernelEvent]) -> Iterator[KernelEvent]:
+    def _look(self) -> Iterator[KernelEvent]:
         """Ask sock_diag which of the mini-sockets have had their FIN."""
         from tcpscope.live.listing import read_listing
 
-        start = time.monotonic()
+        start, waiting = time.monotonic(), self._decoder.waiting
         for row in read_listing(tcp=1 << _TIME_WAIT, udp=0).rows() if waiting else ():
             event = waiting.get(ENDS.pack(row[5], row[6], row[7], row[8]))
             if event is not None:
                 yield self._decoder.note_time_wait(event, time.monotonic_ns())
-        self._next_look = time.monotonic() + max(_LOOK_S, 10 * (time.monotonic() - start))
+        self._next_look = time.monotonic() + max(_LOOK_S, _SHARE * (time.monotonic() - start))
 
 
 def _honest(move: Transition) -> Transition:
@@ -226,6 +263,18 @@ def _honest(move: Transition) -> Transition:
         return move
     earliest = None if move.in_state_ns is None else move.when_ns - move.in_state_ns
     return move._replace(certainty="inferred", earliest_ns=earliest, latest_ns=move.when_ns, source="poll")
+
+
+def _struct_of(fields: dict[str, tuple[int, int]], names: Iterable[str]) -> Struct:
+    """Return what unpacks these fields, which must stand in this order; addresses stay bytes."""
+    layout, end = "<", 0
+    for name in names:
+        at, size = fields[name]
+        if at < end:
+            raise Unsupported("the kernel's record of a change of state is laid out in an unknown way")
+        code = f"{size}s" if name.startswith(("saddr", "daddr")) else {1: "B", 2: "H", 4: "I", 8: "Q"}[size]
+        layout, end = f"{layout}{at - end}x{code}", at + size
+    return Struct(layout)
 
 
 def _thread_of(sample: perf.Sample) -> tuple[int, int]:

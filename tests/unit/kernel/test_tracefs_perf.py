@@ -44,7 +44,7 @@ def test_perf_attributes_have_their_golden_layout():
     assert len(data) == 112  # PERF_ATTR_SIZE_VER5
     assert struct.unpack_from("<IIQQQ", data) == (2, 112, 2287, 1, 0x406)  # tracepoint; TID, TIME, RAW
     assert struct.unpack_from("<Q", data, 40)[0] == 1 << 14 | 1 << 25  # watermark, use_clockid
-    assert struct.unpack_from("<I", data, 48)[0] == 1
+    assert struct.unpack_from("<I", data, 48)[0] == perf.WAKEUP_BYTES
     assert struct.unpack_from("<i", data, 92)[0] == 1  # CLOCK_MONOTONIC
 
 
