@@ -9,7 +9,9 @@ kernel; states that exclude each other, where ss falls back to its default inste
 import os
 import random
 import shutil
+import socket
 import subprocess
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from tests.scenes.busy import PORTS, busy_namespace
@@ -24,7 +26,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("ss") is None, reason="needs ss to compare with"),
 ]
 EXPRESSIONS = int(os.environ.get("TCPSCOPE_EXPRESSIONS", "600"))
-HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.0/31", "127.0.0.0/8", "127.1.0.0/16", "10.0.0.1", "[::1]", "[::1/128]",
+HOSTS = ["any", "any:1001", "127/8", "127.0.0.0/255.0.0.0", "127.0.0.1", "127.0.0.2",
+         "127.0.0.0/31", "127.0.0.0/8", "127.1.0.0/16", "10.0.0.1", "[::1]", "[::1/128]",
          "[fe80::/10]", "127.0.0.1:1001", "[::1]:1003", "*:1002", ":1004", "*", "localhost"]  # fmt: skip
 STATES = ["established", "listening", "close-wait", "fin-wait-2", "time-wait", "syn-sent", "connected", "synchronized",
           "bucket", "big", "all", "closed"]  # fmt: skip
@@ -39,8 +42,12 @@ def generate(random):
             return f"not {term(depth - 1)}"
         if kind < 0.6:
             return f"{random.choice(['src', 'dst'])} {random.choice(['', '= '])}{random.choice(HOSTS)}"
+        if kind < 0.65:
+            return f"dev {random.choice(['', '= ', '!= '])}{random.choice(['lo', '1', '2'])}"
+        if kind < 0.7:
+            return f"fwmark {random.choice(['', '= ', '!= '])}{random.choice(['7', '0', '0x7/0x4', '0x10/0xf0'])}"
         sign = random.choice(["=", "==", "eq", "!=", "ne", "neq", "<", "lt", "<=", "leq", ">", "gt", ">=", "ge", ""])
-        port = random.choice(PORTS) + random.choice([0, 10])
+        port = random.choice([*PORTS, *(port + 10 for port in PORTS), "domain"])
         return f"{random.choice(['sport', 'dport'])} {sign} {random.choice([':', ''])}{port}"
 
     def chain(depth):
@@ -58,7 +65,7 @@ def generate(random):
 def selected_by_ss(words):
     done = subprocess.run(["ss", "-Htan", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, (words, done.stderr)
-    rows = [line.split() for line in done.stdout.splitlines()]
+    rows = [line.replace("%lo", "").split() for line in done.stdout.splitlines()]
     # the State column is left out by ss when only one state is asked for
     return sorted((row[-2].replace("*:1", "[::]:1"), row[-1].replace("[::]:*", "*:*")) for row in rows)
 
@@ -67,7 +74,7 @@ def selected_by_us(words, *, use_kernel):
     selection = read_selection(words)
     mask = 0xFFF if selection.states is None else selection.states
     sockets, _ = read_sockets(
-        tcp=mask, udp=0, detail=False, owners=False, select=selection.matches,
+        tcp=mask, udp=0, detail=selection.needs_detail, owners=False, select=selection.matches,
         bytecode=selection.bytecode if use_kernel else b"",
     )  # fmt: skip
     return sorted((spell(one.local), spell(one.remote)) for one in sockets)
@@ -78,12 +85,26 @@ def spell(end):
     return f"{address}:{end.port or '*'}".replace("[::]:*", "*:*")
 
 
+@contextmanager
+def marked_and_bound():
+    """A listener and a connection with a mark, and the same bound to an interface."""
+    with ExitStack() as stack:
+        for number, (option, value) in enumerate(((36, 7), (25, b"lo"))):  # SO_MARK, SO_BINDTODEVICE
+            listener, client = (stack.enter_context(socket.socket()) for _ in range(2))
+            for one in (listener, client):
+                one.setsockopt(socket.SOL_SOCKET, option, value)
+            listener.bind(("127.0.0.1", 1021 + number))
+            listener.listen()
+            client.connect(listener.getsockname())
+        yield
+
+
 def test_filters_select_what_ss_selects(busy_namespace):
     seeded = random.Random(9293)
     differences, non_empty = [], 0
     candidates = (generate(seeded) for _ in range(EXPRESSIONS))
     expressions = [words for words in candidates if read_selection(words).states != 0]
-    with busy_namespace.entered():
+    with busy_namespace.entered(), marked_and_bound():
         for words in expressions:
             for use_kernel in (True, False):
                 for _ in range(4):  # a TIME_WAIT may end between the two looks

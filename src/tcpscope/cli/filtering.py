@@ -29,6 +29,7 @@ class Selection(NamedTuple):
     needs_owners: bool
     needs_detail: bool
     needs_cgroups: bool = False
+    needs_namespaces: bool = False  #: whether it chooses by namespace
     names_listeners: bool = False  #: whether it says 'state listening' of all it chooses
     unseen_in_packets: str = ""  #: the first thing it asks for that no packet tells
 
@@ -47,6 +48,7 @@ def read_selection(words: Sequence[str]) -> Selection | None:
         needs_owners="pid" in fields or any(isinstance(part, ex.Command) for part in parts),
         unseen_in_packets=next(filter(None, map(_unseen_in_packets, parts)), ""),
         needs_detail=bool(fields & _DETAIL_FIELDS) or any(isinstance(part, (ex.Cgroup, ex.Mark)) for part in parts),
+        needs_namespaces="netns" in fields,
         needs_cgroups=any(isinstance(part, ex.Cgroup) for part in parts),
         names_listeners=_names_listeners(found),
     )

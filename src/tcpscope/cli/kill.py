@@ -72,6 +72,8 @@ def choose(words: list[str], netns: str | None) -> Choice:
     """Return what FILTER selects; this ssh session is never among it."""
     selection = read_selection(words)
     assert selection is not None
+    if selection.needs_namespaces and netns is None:
+        raise UsageError("kill works in one namespace: choose it with --netns NAME, not in FILTER")
     return choose_victims(
         selection.matches,
         states=selection.states,

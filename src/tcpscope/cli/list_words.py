@@ -22,8 +22,10 @@ _NEED_OWNERS = frozenset(("program", "pid", "comm", "fd"))
 
 def run_words(options: Options) -> int:
     """Run ``tcpscope list`` by words, once or again and again."""
-    columns = _columns(options)
     selection = read_selection(options.filter)
+    # Why: 'netns web' asks about another namespace than this one
+    options.all_namespaces |= selection is not None and selection.needs_namespaces and not options.netns
+    columns = _columns(options)
     if options.watch is None:
         _print_once(options, columns, selection)
         return 0

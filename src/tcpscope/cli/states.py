@@ -96,8 +96,10 @@ def _count(options: StatesOptions) -> tuple[list[Count], Coverage]:
 
 
 def _read(options: StatesOptions, tcp: int, udp: int, family: int) -> tuple[Sequence[Socket], Coverage, dict[int, str]]:
+    selection = read_selection(options.filter)
+    options.all_namespaces |= selection is not None and selection.needs_namespaces and not options.netns
     return read_chosen(
-        read_selection(options.filter),
+        selection,
         (tcp, udp, family),
         everywhere=options.all_namespaces or options.by == "netns",
         netns=options.netns,

@@ -10,6 +10,7 @@ import _socket
 import os
 
 from tcpscope.filters.parse import Names
+from tcpscope.kernel.namespaces import resolve_path
 
 
 def read_names() -> Names:
@@ -51,11 +52,10 @@ def _user(name: str) -> int | None:
 
 
 def _netns(name: str) -> int | None:
-    if "/" in name or "\0" in name:
-        return None
+    """A name, a path or ``pid:N``, as for ``--netns``."""
     try:
-        return os.stat(f"/run/netns/{name}").st_ino
-    except OSError:
+        return os.stat(resolve_path(name)).st_ino
+    except (OSError, ValueError):
         return None
 
 

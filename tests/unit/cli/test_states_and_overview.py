@@ -161,3 +161,16 @@ def test_overview_fits_the_terminal(width):
     assert "*:443" in text and "[::]:444" in text and "python3.11-worker (200000) and 8 more" in text
     assert "[close-wait-leak]" in text
     assert "tcpscope explain close-wait-leak" in "\n".join(lines)
+
+
+def test_namespace_in_the_filter_is_looked_for_among_all(capsys, server):
+    own = os.stat("/proc/self/ns/net").st_ino
+    port = server.getsockname()[1]
+    code, out, _ = run(capsys, "list", "-tln", "-o", "+port", f"netns {own} and sport = :{port}")
+    assert code == 0
+    header, row = out.splitlines()
+    assert header.startswith("Netns ") and row.startswith("(own)") and row.split()[-1] == str(port)
+    assert counted(capsys, f"netns = {own} and sport = :{port}")["counts"][-2]["count"] == 1
+    code, _, err = run(capsys, "kill", "--dry-run", f"netns = {own}")
+    assert code == 2
+    assert "--netns NAME" in err

@@ -22,3 +22,11 @@ def test_names_that_do_not_exist_are_none_not_errors():
         assert look_up("no-such-name-anywhere") is None
         assert look_up("\udcff\0x") is None
     assert list(names.addresses("\udcff" * 80)) == []
+
+
+def test_namespace_by_process_and_by_path_as_for_the_option():
+    own = os.stat("/proc/self/ns/net").st_ino
+    names = read_names()
+    assert names.netns(f"pid:{os.getpid()}") == own
+    assert names.netns("/proc/self/ns/net") == own
+    assert names.netns("pid:x") is None
