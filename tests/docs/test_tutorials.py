@@ -1,5 +1,6 @@
 """Every command a tutorial or how-to tells people to type is typed, on a host that has the illness it tells about."""
 
+import os
 import re
 import shlex
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.made_captures import ACK, FIN, PSH, RST, SYN, T0, Talk, pcap
 from tests.patience import wait_until
 
 from tcpscope.cli.main import COMMANDS
@@ -83,6 +85,7 @@ def sick_host(tmp_path_factory):
         wait_until(lambda: host.run("ss", "-tan").stdout.count("CLOSE-WAIT 0 ") == CLIENTS)
         (host.folder / "customer.txt").write_text(host.run("netstat", "-anp").stdout)
         (host.folder / "second.txt").write_text(host.run("ss", "-tanpioem").stdout)
+        (host.folder / "trace.pcap").write_bytes(capture_of_the_page())
         yield host
     finally:
         host.close()
@@ -116,6 +119,40 @@ def test_cure_of_the_tutorial_leaves_no_close_wait(sick_host, tmp_path):
         wait_until(lambda: host.tcpscope("tcpscope list -tan state time-wait").stdout.count("TIME_WAIT") == CLIENTS)
     finally:
         host.close()
+
+
+def talk_at_second(number):
+    """A request and its answer that begin ``number`` seconds into the capture."""
+    talk = Talk(port=40000 + number, server_port=443, start=T0 + number * 10**9)
+    talk.shake().say("a", PSH | ACK, 500).say("b", ACK, after_ms=20)
+    return talk.say("b", PSH | ACK, 1200, after_ms=30).say("a", ACK)
+
+
+def capture_of_the_page():
+    """Three connections closed in order, five that the server never closes, a reset, a refusal and silence."""
+    talks = [talk_at_second(number) for number in range(9)]
+    for talk in talks[:8]:
+        talk.say("a", FIN | ACK).say("b", ACK, after_ms=20)
+    for talk in talks[:3]:
+        talk.say("b", FIN | ACK, after_ms=5).say("a", ACK)
+    talks[8].say("b", RST | ACK, after_ms=4000)
+    refused, silent = (Talk(port=40000 + number, server_port=443, start=T0 + number * 10**9) for number in (9, 10))
+    refused.say("a", SYN).say("b", RST | ACK, after_ms=20)
+    silent.say("a", SYN, seq=100).say("a", SYN, seq=100, after_ms=1000).say("a", SYN, seq=100, after_ms=2000)
+    return pcap(sorted(frame for talk in (*talks, refused, silent) for frame in talk.frames))
+
+
+def test_output_of_the_page_on_captures_is_what_is_printed(tmp_path):
+    (tmp_path / "trace.pcap").write_bytes(capture_of_the_page())
+    page = (DOCS / "how-to" / "read-a-capture.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n\$ (tcpscope .*)\n((?:(?!\$ )(?:.*)\n)+?)```", page, re.MULTILINE)
+    assert len(blocks) == 2
+    for command, sample in blocks:
+        words = [sys.executable, str(ROOT / "tcpscope"), *shlex.split(command)[1:]]
+        environment = {**os.environ, "TZ": "UTC"}
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment)
+        for part in sample.split("...\n"):
+            assert part in done.stdout, command
 
 
 def shape(line):
