@@ -16,6 +16,7 @@ from tcpscope.dumps.rows import (
     STATE_WORDS,
     WILDCARD4,
     WILDCARD6,
+    ParseEnd,
     is_count,
     make_socket,
 )
@@ -29,6 +30,8 @@ def parse_ipv6(text: str) -> Endpoint | None:
     return parse_numeric(text) if text[:1] == "[" else parse_mapped(text)
 
 
+#: PID, fields before the local end, fields behind the inode; how ends are read, and the local ones read so far.
+Kind = tuple[int, tuple[object, ...], tuple[object, ...], ParseEnd, dict[str, Endpoint]]
 FAMILIES = {"IPv4": parse_numeric, "IPv6": parse_ipv6}
 _FARTHEST = 16  #: where the TYPE column may be, behind what a log or ``grep -n`` puts in front
 _LOCAL, _INODE = Socket._fields.index("local"), Socket._fields.index("inode")
@@ -45,8 +48,8 @@ class LsofReader:
         self.is_stateless = False  #: rows of TCP without a state were read (``-F`` without ``T``)
         self.descriptors: dict[str, int] = {}
         self.locals: dict[str, dict[str, Endpoint]] = {family: {} for family in FAMILIES}
-        #: Command, PID, family and state as written -> PID, and the fields that rows of this kind share.
-        self.kinds: dict[tuple[str, ...], tuple[int, tuple[object, ...], tuple[object, ...]]] = {}
+        #: Command, PID, family and state as written -> what rows of this kind share.
+        self.kinds: dict[tuple[str, ...], Kind] = {}
 
     def learn(self, words: list[str], socket: Socket) -> None:
         """Remember what rows like this one share: of one process, in one state, in ten words."""
@@ -59,7 +62,8 @@ class LsofReader:
             return
         if len(self.kinds) < MOST_KINDS and words[7] == "TCP" and socket.inode > 0:
             owner = socket.owners[0]
-            self.kinds[words[0], words[1], words[4], words[9]] = (owner.pid, socket[:_LOCAL], socket[_INODE + 1 :])
+            kind = owner.pid, socket[:_LOCAL], socket[_INODE + 1 :], parse, self.locals[words[4]]
+            self.kinds[words[0], words[1], words[4], words[9]] = kind
             self.descriptors[words[3]] = owner.fd
 
     def follow(self, lines: Iterator[str], append: Callable[[Socket], None]) -> str | None:
@@ -74,7 +78,7 @@ class LsofReader:
             if kind is None or node != "TCP":
                 return line
             local_text, _, remote_text = ends.partition("->")
-            parse, locals_ = FAMILIES[family], self.locals[family]
+            pid, head, tail, parse, locals_ = kind
             local, remote = locals_.get(local_text), parse(remote_text)
             if local is None:
                 local = locals_[local_text] = parse(local_text) or NO_END
@@ -85,7 +89,6 @@ class LsofReader:
             fd = descriptors.get(fd_text)
             if fd is None:
                 fd = descriptors[fd_text] = _descriptor(fd_text)
-            pid, head, tail = kind
             owners = (_new(Owner, (pid, command, fd)),)
             middle = (local, remote, 0, 0, None, owners, None, int(inode))
             append(_new(Socket, head + middle + tail))

@@ -74,8 +74,8 @@ class NetstatReader:
             return None
         recv_q = words[1]
         if not (recv_q.isascii() and recv_q.isdigit()):
-            if proto.upper() != words[0][:3]:
-                return None
+            if proto.upper() != words[0][:3]:  # BSD's -T tells nothing of UDP but its ends
+                return self._bsd([words[0], "0", "0", *words[1:]], proto, is_ipv6, (0, 0)) if len(words) == 3 else None
             found = self.windows.read(words, proto)
             self.system = "windows" if found else self.system
             return found

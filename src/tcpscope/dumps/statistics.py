@@ -33,6 +33,17 @@ SENTENCES = {
     "connections aborted due to timeout": "TcpExt.TCPAbortOnTimeout",
     "fast retransmits": "TcpExt.TCPFastRetrans",
     "DSACKs received": "TcpExt.TCPDSACKRecv",
+    "time wait sockets recycled by time stamp": "TcpExt.TWRecycled",
+    "TCP sockets finished time wait in slow timer": "TcpExt.TWKilled",
+    "connections aborted after user close in linger timeout": "TcpExt.TCPAbortOnLinger",
+    "times unable to send RST due to no memory": "TcpExt.TCPAbortFailed",
+    "packets rejected in established connections because of timestamp": "TcpExt.PAWSEstab",
+    "active connections rejected because of time stamp": "TcpExt.PAWSActive",
+    "packets pruned from receive queue": "TcpExt.RcvPruned",
+    "retransmits in slow start": "TcpExt.TCPSlowStartRetrans",
+    "retransmits lost": "TcpExt.TCPLostRetransmit",
+    "delayed acks sent": "TcpExt.DelayedACKs",
+    "packet headers predicted": "TcpExt.TCPHPHits",
 }
 GROUPS = ("TcpExt", "Tcp", "IpExt", "Ip", "Udp", "Icmp")
 
@@ -43,6 +54,7 @@ class StatisticsReader:
     def __init__(self) -> None:
         self.counters: dict[str, int] = {}
         self.names: tuple[str, list[str]] | None = None
+        self.section = ""  #: of ``netstat -s``: the group whose counters are printed by name
 
     def read(self, words: list[str]) -> bool:
         """Take one line; say whether it held counters."""
@@ -76,12 +88,20 @@ class StatisticsReader:
         return False
 
     def _read_sentence(self, words: list[str]) -> bool:
-        """``120 connections established`` or ``TCPTimeouts: 7``."""
-        if len(words) == 2 and is_count(words[1]) and words[0].startswith("TCP") and words[0].endswith(":"):
-            self.counters[f"TcpExt.{words[0][:-1]}"] = int(words[1])
+        """``120 connections established``, ``TCPTimeouts: 7``, ``TCP ran low on memory 3 times``; ``TcpExt:``."""
+        if len(words) == 1 and words[0].endswith(":"):
+            self.section = words[0][:-1] if words[0][:-1] in GROUPS else ""
+            return False
+        if len(words) == 2 and is_count(words[1]) and words[0].endswith(":"):
+            section = self.section or ("TcpExt" if words[0].startswith("TCP") else "")
+            if section in ("Tcp", "TcpExt") and words[0][:-1].isalnum():
+                self.counters[f"{section}.{words[0][:-1]}"] = int(words[1])
+                return True
+        if words[:5] == ["TCP", "ran", "low", "on", "memory"] and len(words) > 5 and is_count(words[5]):
+            self.counters["TcpExt.TCPMemoryPressures"] = int(words[5])
             return True
         if len(words) > 1 and is_count(words[0]):
-            name = SENTENCES.get(" ".join(words[1:]))
+            name = SENTENCES.get(" ".join(words[1:]), "")
             if name:
                 self.counters[name] = int(words[0])
                 return True

@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.dumps import test_dump_formats as samples
+from tests.unit.dumps import test_dump_surroundings as surroundings
+from tests.unit.dumps import test_dump_tools as tools
 
 from tcpscope.dumps.looks import DumpReader
 from tcpscope.dumps.read import _read_stream, parse_dumps, read_dump, read_dumps, with_ages
 from tcpscope.model.errors import TcpscopeError
 
 ALL = [samples.LINUX_ANLP, samples.LINUX_E_O, samples.JAVA, samples.FREEBSD, samples.MACOS_V,
-       samples.WINDOWS, samples.SS, samples.LSOF, samples.LSOF_F, samples.PROC]  # fmt: skip
+       samples.WINDOWS, samples.SS, samples.LSOF, samples.LSOF_F, samples.PROC,
+       surroundings.GERMAN, surroundings.WINDOWS_B, tools.POWERSHELL, tools.SOCKSTAT, tools.SOLARIS,
+       tools.LSOF_QUEUES]  # fmt: skip
 
 ROWS = [line for text in ALL for line in text.splitlines()]
 

@@ -377,6 +377,11 @@ def test_a_row_broken_by_a_mail_program_is_put_together():
         ("TcpExtListenOverflows           5                  0.0\n", {"TcpExt.ListenOverflows": 5}),
         ("TcpExt: SyncookiesSent ListenDrops\nTcpExt: 3 4\n", {"TcpExt.SyncookiesSent": 3, "TcpExt.ListenDrops": 4}),
         ("    120 resets sent\n    TCPTimeouts: 7\n", {"Tcp.OutRsts": 120, "TcpExt.TCPTimeouts": 7}),
+        ("Tcp:\n    InCsumErrors: 3\nUdp:\n    InCsumErrors: 4\n", {"Tcp.InCsumErrors": 3}),
+        (
+            "TcpExt:\n    9 time wait sockets recycled by time stamp\n    TCP ran low on memory 2 times\n",
+            {"TcpExt.TWRecycled": 9, "TcpExt.TCPMemoryPressures": 2},
+        ),
     ],
 )
 def test_counters(text, counters):

@@ -145,6 +145,10 @@ def test_bsd_with_addresses_of_blocks_counts_and_buffers(row, queues, state):
     assert (socket.recv_q, socket.send_q) == queues
 
 
+def test_bsd_tells_nothing_of_udp_but_its_ends_with_T():  # noqa: N802  # netstat's option
+    assert brief(rows("udp6                        *.514          *.*\n")[0])[:3] == ("udp", "CLOSED", "[::]:514")
+
+
 def test_macos_tells_the_process_in_three_ways():
     old = (
         "Proto Recv-Q Send-Q  Local Address  Foreign Address  (state)  rhiwat shiwat    pid   epid  state    options\n"
