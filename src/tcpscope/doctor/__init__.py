@@ -3,7 +3,7 @@
 :func:`diagnose` looks at one snapshot (and one a moment before); :func:`examine` says besides what could not be judged.
 A rule is a function of a :class:`~tcpscope.doctor.look.Look` that yields findings; the modules hold one family each:
 
-``close_side ports accepting handshaking opening idle sending counters capacity exposure settings``
+``close_wait close_side ports accepting handshaking opening idle sending counters capacity exposure settings``
 
 All numbers they judge by are in :mod:`~tcpscope.doctor.thresholds`, all ids in :mod:`~tcpscope.doctor.catalogue`, which
 finding explains which in :mod:`~tcpscope.doctor.causes`. The room reads nothing, waits for nothing and changes nothing.
@@ -17,6 +17,7 @@ from tcpscope.doctor import (
     accepting,
     capacity,
     close_side,
+    close_wait,
     counters,
     exposure,
     handshaking,
@@ -53,6 +54,7 @@ __all__ = [
 
 Rule = Callable[[Look], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
+    *close_wait.RULES,
     *close_side.RULES,
     *accepting.RULES,
     *handshaking.RULES,

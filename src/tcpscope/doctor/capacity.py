@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.accepting import used_share
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.close_side import is_rising
+from tcpscope.doctor.close_wait import is_rising
 from tcpscope.doctor.hints import code, command, config, sysctl
 from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.wording import count, example, listing, many, percent, size

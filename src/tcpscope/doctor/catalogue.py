@@ -32,8 +32,8 @@ class Entry(NamedTuple):
 # fmt: off
 _ENTRIES = (
     # the closing side
-    Entry("close-wait-leak", 1, "The program does not close what its peers have closed", "CLOSE_WAIT: the peer's FIN came, this program read the end of file and kept the socket", "close_side", (), True),
-    Entry("close-wait-app-blocked", 2, "The program does not even read the end of file", "CLOSE_WAIT with unread bytes: the event loop or the worker pool is stuck, it is no missing close()", "close_side", (), True),
+    Entry("close-wait-leak", 1, "The program does not close what its peers have closed", "CLOSE_WAIT: the peer's FIN came, this program read the end of file and kept the socket", "close_wait", (), True),
+    Entry("close-wait-app-blocked", 2, "The program does not even read the end of file", "CLOSE_WAIT with unread bytes: the event loop or the worker pool is stuck, it is no missing close()", "close_wait", (), True),
     Entry("fin-wait2-orphan-pile", 3, "Peers do not close", "closed here, FIN acknowledged, the peer's program keeps its end in CLOSE_WAIT; Linux forgets it after tcp_fin_timeout", "close_side", (), True),
     Entry("fin-wait2-half-closed-forever", 4, "shutdown() without close(): FIN_WAIT_2 without an end", "the program shut its sending direction and waits for a FIN that does not come; no timer ends this", "close_side", ("timers",), True),
     Entry("fin-wait1-stuck", 5, "Our FIN is not acknowledged", "closed here, but the path or the peer is gone: the kernel repeats the FIN up to about 107 s", "close_side", ("timers",), True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcpscope.doctor.capacity import hidden_inodes, unlisted_name, unlisted_now
-from tcpscope.doctor.close_side import leaking
+from tcpscope.doctor.close_wait import leaking
 from tcpscope.doctor.look import Look
 
 
