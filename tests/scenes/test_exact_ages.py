@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -70,6 +71,31 @@ def test_refused_connections_name_destination_and_program():
     namespace.close()
     assert {(one.remote, one.by.pid) for one in snapshot.refused} == {(Endpoint("127.0.0.1", 9), os.getpid())}
     assert sum(one.attempts for one in snapshot.refused) >= 1
+
+
+def test_reset_connections_name_peer_state_and_program():
+    namespace = NetworkNamespace.create()
+    with namespace.entered():
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        listener = socket.create_server(("127.0.0.1", 9000))
+
+        def reset_one(left):
+            client = socket.create_connection(("127.0.0.1", 9000))
+            server, _ = listener.accept()
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            server.close()
+            held.append(client)
+
+        held = []
+        seen = next(seen for _ in range(20) if (seen := watch(0.5, reset_one)).resets)
+        snapshot = with_witnessed(take_snapshot(), seen)
+    for one in (listener, *held):
+        one.close()
+    namespace.close()
+    (reset,) = snapshot.resets
+    assert (reset.remote, reset.port, reset.is_served, reset.state) == ("127.0.0.1", 9000, False, State.ESTABLISHED)
+    assert reset.by is None or reset.by.pid == os.getpid()
+    assert reset.number >= reset.young >= 0
 
 
 def test_nothing_is_claimed_without_the_kernel_s_tracepoints(monkeypatch):

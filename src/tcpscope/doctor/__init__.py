@@ -3,7 +3,7 @@
 :func:`diagnose` looks at one snapshot (and one a moment before); :func:`examine` says besides what could not be judged.
 A rule is a function of a :class:`~tcpscope.doctor.look.Look` that yields findings; the modules hold one family each:
 
-``close_wait close_side ports accepting handshaking opening idle sending counters capacity exposure settings``
+``close_wait close_side ports accepting handshaking opening idle sending small_writes counters capacity exposure settings``
 
 All numbers they judge by are in :mod:`~tcpscope.doctor.thresholds`, all ids in :mod:`~tcpscope.doctor.catalogue`, which
 finding explains which in :mod:`~tcpscope.doctor.causes`. The room reads nothing, waits for nothing and changes nothing.
@@ -26,6 +26,7 @@ from tcpscope.doctor import (
     ports,
     sending,
     settings,
+    small_writes,
 )
 from tcpscope.doctor.catalogue import CATALOGUE, Entry, entry_of
 from tcpscope.doctor.causes import arrange
@@ -62,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     *ports.RULES,
     *idle.RULES,
     *sending.RULES,
+    *small_writes.RULES,
     *counters.RULES,
     *capacity.RULES,
     *exposure.RULES,

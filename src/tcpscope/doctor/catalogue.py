@@ -100,6 +100,7 @@ _ENTRIES = (
     Entry("loopback-only-service", 64, "Services for this host alone", "works from here, refused from elsewhere", "exposure", ()),
     Entry("world-listening-without-owner", 65, "A public listener without a visible owner", "another pid namespace, the kernel itself, or missing privilege", "exposure", ()),
     Entry("sysctl-lint", 66, "A kernel setting that hurts", "a value known to cause the illnesses above, or widespread wrong advice", "settings", ("sysctls",), True),
+    Entry("nagle-delayed-ack", 69, "Small writes wait for delayed acknowledgements", "a program writes a message in two pieces: Nagle's algorithm keeps the second until the peer acknowledges the first, which it delays by 40 ms", "small_writes", ("two-looks", "tcp_info"), True),
     Entry("tool-visibility", 67, "The doctor cannot see everything", "what is not seen must not be read as health", "settings", ()),
     Entry("excessive-connection-churn", 68, "Very many short connections to one destination", "a new handshake for each request: pooling saves ports and time", "ports", ("two-looks", "counters")),
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
 from tcpscope.doctor.close_wait import growth_per_minute, holder_or_port
+from tcpscope.doctor.filtering import witness_filter
 from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import address, count, example, listing, many, size, span
@@ -223,12 +224,14 @@ def _unanswered_fin(look: Look, sockets: Sequence[Socket], id: str) -> Finding:
     is_pile = len(sockets) >= look.limit_of(f"{id}.count")
     grows = look.previous is not None and growth_per_minute(look, sockets, state) > 0 and is_pile
     severity = Severity.HIGH if grows and id == "fin-wait1-stuck" else Severity.MEDIUM if is_pile else Severity.LOW
+    blocked = witness_filter(look, case, sockets[0].remote, is_new=False, local=sockets[0].local)
     last_ack_line = "net.netfilter.nf_conntrack_tcp_timeout_last_ack"
     return case.close(
         severity,
         f"{many(len(sockets), 'FIN')} to {listing(remotes)} {'is' if len(sockets) == 1 else 'are'} not acknowledged",
         explanation,
         (
+            *blocked.remedies,
             trace_path(sockets[0].remote),
             *(
                 sysctl(

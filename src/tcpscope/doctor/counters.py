@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.hints import command, config, sysctl
+from tcpscope.doctor.hints import code, command, config, runtime_of, sysctl
 from tcpscope.doctor.look import Look
-from tcpscope.doctor.wording import address, count, listing, percent
+from tcpscope.doctor.wording import address, count, listing, many, percent
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.state import State
 
@@ -236,14 +236,43 @@ def resets_received(look: Look) -> Iterator[Finding]:
         case.doubt(0.2, f"{count(own)} of them are this host's own aborts and timeouts, not counted")
     else:
         case.cleared("none of them is an abort or timeout of this host's own", 0.3)
-    yield case.close(
-        Severity.MEDIUM,
-        f"{count(foreign)} established connections were reset by their peers between the looks",
-        "Peers, or something on the way, abort connections in use: crashes, idle limits of a load balancer, or clients that "
-        "close with unread data.",
+    yield _reset_finding(look, case, foreign)
+
+
+def _reset_finding(look: Look, case: Case, foreign: int) -> Finding:
+    seen = look.snapshot.resets
+    for one in seen[:3]:
+        who = f"{one.by.name} ({one.by.pid})" if one.by else "a program"
+        way = f"{one.remote} on port {one.port} here" if one.is_served else f"{one.remote}:{one.port}"
+        case.witness(
+            0.4, f"seen between the looks: {who} was reset {many(one.number, 'time')} by {way}, in {one.state.name}"
+        )
+    if not seen:
+        case.unseen("by whom: a reset connection leaves no socket behind; 'tcpscope trace' shows them")
+    total = sum(one.number for one in seen)
+    late = sum(one.number for one in seen if one.state == State.CLOSE_WAIT and not one.is_served)
+    checks = sum(one.young for one in seen if one.is_served)
+    is_late, is_check = late > 0.8 * total > 0, checks > 0.8 * total > 0
+    if is_check:
+        case.doubt(
+            0.5,
+            f"{count(checks)} of them within a second of the handshake: health checks that end with RST look like this",
+        )
+    traced = f"port {seen[0].port}" if seen else "'state established'"
+    pool = code("close-on-eof", runtime_of(look, seen[0].by)) if is_late else None
+    return case.close(
+        Severity.INFO if is_check else Severity.MEDIUM,
+        f"{count(foreign)} connections were reset by their peers between the looks"
+        + (": written to after the server had closed them" if is_late else ""),
+        "The program here sends on connections whose end it has not read: the server closed them while they lay idle in a "
+        "pool. Requests fail now and then, after a pause."
+        if is_late
+        else "Peers, or something on the way, abort connections in use: crashes, idle limits of a load balancer, or clients "
+        "that close with unread data.",
         (
-            command("tcpscope trace 'state established'   shows which"),
+            *((pool,) if pool else ()),
             config("keep-alive limits: the client's shorter than the server's"),
+            command(f"tcpscope trace {traced}   shows each of them"),
         ),
     )
 

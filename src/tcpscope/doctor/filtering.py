@@ -130,15 +130,24 @@ def _holds(ports: Ports, port: int) -> bool:
     return not ports or any(low <= port <= high for low, high in ports)
 
 
-def refusal_of(look: Look, remote: Endpoint, is_new: bool) -> tuple[Refusal, str, Snapshot] | None:
+def refusal_of(
+    look: Look, remote: Endpoint, is_new: bool, local: Endpoint | None = None
+) -> tuple[Refusal, str, Snapshot] | None:
     """Return the filter rule here (hook output) or at the visible other host (hook input) that refuses ``remote``.
 
-    The text says whose filter it is, the snapshot is the one it stands in.
+    With ``local`` also the one here that keeps the answers out (hook input). The text says whose filter it is, the
+    snapshot is the one it stands in.
     """
     family, is_own = "ip6" if ":" in remote.unmapped else "ip", look.is_own(remote.address)
     mine = find_refusal(look.snapshot.packet_filter, "output", family, remote.port, over_loopback=is_own, is_new=is_new)
     if mine is not None:
         return mine, "this host's own packet filter", look.snapshot
+    if local is not None:
+        answers = find_refusal(
+            look.snapshot.packet_filter, "input", family, local.port, over_loopback=is_own, is_new=False
+        )
+        if answers is not None:
+            return answers, "this host's own packet filter", look.snapshot
     for source in (look.snapshot,) if is_own else look.others:
         if is_own or has_address(source, remote.unmapped):
             theirs = find_refusal(
@@ -169,9 +178,11 @@ class Blocked(NamedTuple):
     remedies: tuple[Remedy, ...] = ()
 
 
-def witness_filter(look: Look, case: Case, remote: Endpoint, *, is_new: bool = True) -> Blocked:
-    """Name the rule that drops packets to ``remote`` if one is visible, here or at the other host."""
-    found = refusal_of(look, remote, is_new)
+def witness_filter(
+    look: Look, case: Case, remote: Endpoint, *, is_new: bool = True, local: Endpoint | None = None
+) -> Blocked:
+    """Name the rule that drops packets to ``remote`` (or its answers to ``local``) if one is visible."""
+    found = refusal_of(look, remote, is_new, local)
     if found is None or found[0].rule.verdict != "drop":
         return Blocked()
     refusal, whose, source = found

@@ -11,7 +11,7 @@ from tcpscope.doctor.aims import is_met
 from tcpscope.doctor.look import Look
 from tcpscope.model.address import Endpoint
 from tcpscope.model.finding import Remedy
-from tcpscope.model.socket import Socket
+from tcpscope.model.socket import Owner, Socket
 
 # fmt: off
 CODE: dict[str, dict[str, str]] = {
@@ -121,6 +121,16 @@ CODE: dict[str, dict[str, str]] = {
         "go": "the default of net.Listen",
         "node": "the default of server.listen",
     },
+    "write-at-once": {
+        "": "setsockopt(TCP_NODELAY, 1), or better: the whole message in one call (writev, sendmsg), or TCP_CORK around several",
+        "cpython": "sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) (asyncio does it); send b''.join(parts), or sock.sendmsg(parts)",
+        "jvm": "socket.setTcpNoDelay(true); a BufferedOutputStream that is flushed once for each message",
+        "node": "socket.setNoDelay(true); socket.cork() and uncork() around several writes",
+        "ruby": "socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1); one write for each message",
+        "php": "socket_set_option($socket, SOL_TCP, TCP_NODELAY, 1), or one fwrite() for each message",
+        "go": "it is the default (SetNoDelay(true)); bufio.Writer with one Flush for each message",
+        "nginx": "tcp_nodelay on; (the default)",
+    },
     "read-faster": {
         "": "read until EAGAIN at each wake-up; hand slow work to another thread with a bounded queue",
         "cpython": "py-spy dump --pid PID   what is it doing instead of reading?",
@@ -157,6 +167,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "idle-firewall-drop": ("keepalive", "send-timeout"),
     "zero-window-peer-slow": ("send-timeout", "read-faster"),
     "reader-stalled-locally": ("read-faster", "unblock-loop"),
+    "nagle-delayed-ack": ("write-at-once",),
+    "reset-by-peer-rate": ("close-on-eof",),
 }
 
 
@@ -172,6 +184,12 @@ def code(topic: str, runtime: str = "", pid: int = 0) -> Remedy:
     if pid:
         text = text.replace(" PID", f" {pid}")
     return Remedy("command" if text.startswith(_TOOLS) else "code", text)
+
+
+def runtime_of(look: Look, owner: Owner | None) -> str:
+    """Return the language or program family of a process by its pid, or an empty text."""
+    process = look.process(owner) if owner else None
+    return process.runtime if process else ""
 
 
 def code_for(look: Look, topic: str, sockets: Sequence[Socket]) -> tuple[Remedy, ...]:

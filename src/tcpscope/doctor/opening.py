@@ -271,7 +271,9 @@ def inbound_scan(look: Look) -> Iterator[Finding]:
         (look.rate("Tcp.ActiveOpens") or 0) + (look.rate("Tcp.AttemptFails") or 0) + (look.rate("Tcp.EstabResets") or 0)
     )
     aborted = sum(look.rate(_FAMILY + name) or 0 for name in ("TCPAbortOnClose", "TCPAbortOnData", "TCPAbortOnTimeout"))
-    if own > 0.1 * rate or aborted > 0.1 * rate:
+    # Why: where connections come in as well, RSTs answer data that arrives after close().
+    served = look.rate("Tcp.PassiveOpens") or 0
+    if own > 0.1 * rate or aborted > 0.1 * rate or served > 0.3 * rate:
         return
     case = Case("inbound-scan", "this host")
     case.witness(0.6, f"OutRsts {count(rate)}/s, and next to no connections of this host's own ({count(own)}/s)")

@@ -120,7 +120,7 @@ def _stall(look: Look, sockets: Sequence[Socket]) -> Finding:
             f"the other end is visible: {ends[0].state.name} of {look.whose(ends[0])}; the segments do not reach it",
         )
     left = _time_left(look, sockets)
-    blocked = witness_filter(look, case, sockets[0].remote, is_new=False)
+    blocked = witness_filter(look, case, sockets[0].remote, is_new=False, local=sockets[0].local)
     return case.close(
         Severity.HIGH if most >= look.limit_of("retransmission-stall.high") else Severity.MEDIUM,
         f"{remote} does not acknowledge what {look.whose_all(sockets)} sends",

@@ -9,6 +9,7 @@ from tcpscope.model.address import Endpoint
 from tcpscope.model.packet_filter import FilterChain
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.socket import Owner, Socket
+from tcpscope.model.state import State
 
 
 class Process(NamedTuple):
@@ -36,6 +37,22 @@ class Refused(NamedTuple):
     remote: Endpoint
     by: Owner | None
     attempts: int
+
+
+class Reset(NamedTuple):
+    """Connections of one program with one host that were seen to be reset by it between two looks.
+
+    ``port`` is the server's, as far as ports tell: the lower one; ``is_served``: it is the local one. ``young``: so
+    many of them were reset within a second of the handshake.
+    """
+
+    remote: str
+    port: int
+    is_served: bool
+    state: State  #: the state the reset ended
+    by: Owner | None
+    number: int
+    young: int = 0
 
 
 class ControlGroup(NamedTuple):
@@ -108,6 +125,7 @@ class Snapshot(NamedTuple):
     packet_filter: tuple[FilterChain, ...] | None = None  #: ``None``: not looked at
     control_groups: Sequence[ControlGroup] = ()  #: those of the processes that have a memory limit
     refused: Sequence[Refused] = ()  #: the most frequent first; empty also when nobody watched
+    resets: Sequence[Reset] = ()  #: the same of established connections
 
     @property
     def place(self) -> int:

@@ -139,7 +139,7 @@ def test_two_dumps_of_two_hosts_pair_their_ends(dump, capsys):
 
 def test_the_catalogue_and_the_thresholds_can_be_read(capsys):
     assert main(["doctor", "--list"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(CATALOGUE) == 67
+    assert len(capsys.readouterr().out.splitlines()) == len(CATALOGUE) == 68
     assert main(["doctor", "--thresholds", "--threshold", "packet-loss.low=2%"]) == 0
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) == len(TABLE)

@@ -265,6 +265,7 @@ def test_resets_for_no_socket_are_an_inbound_scan_and_own_aborts_are_not():
     (finding,) = found("inbound-scan", grown(before, Tcp__OutRsts=400), before)
     assert finding.severity == Severity.LOW
     assert not found("inbound-scan", grown(before, Tcp__OutRsts=400, TcpExt__TCPAbortOnData=390), before)
+    assert not found("inbound-scan", grown(before, Tcp__OutRsts=400, Tcp__PassiveOpens=380), before), "late data"
     assert not found(
         "inbound-scan", grown(before, Tcp__OutRsts=400, Tcp__ActiveOpens=400, Tcp__AttemptFails=400), before
     )

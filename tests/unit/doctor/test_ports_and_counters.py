@@ -8,8 +8,8 @@ from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener
 from tcpscope.doctor import diagnose
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, KnownListener
-from tcpscope.model.snapshot import Snapshot
-from tcpscope.model.socket import Socket
+from tcpscope.model.snapshot import Reset, Snapshot
+from tcpscope.model.socket import Owner, Socket
 from tcpscope.model.state import State
 
 TEN_PORTS = {"net.ipv4.ip_local_port_range": "40000 40009"}
@@ -215,6 +215,30 @@ def test_counter_growth_is_judged(id, growth, severity, harmless):
     (finding,) = found(id, grown(before, **growth), before)
     assert finding.severity == severity
     assert not found(id, grown(before, **harmless), before)
+
+
+def reset_by(*rows: Reset) -> Finding:
+    before = snap(listener(443))
+    now = grown(before, Tcp__EstabResets=60, Tcp__PassiveOpens=100)._replace(resets=rows)
+    (finding,) = found("reset-by-peer-rate", now, before)
+    return finding
+
+
+def test_resets_of_connections_the_server_had_closed_are_a_pool_that_keeps_them_too_long():
+    finding = reset_by(Reset(THERE, 5432, False, State.CLOSE_WAIT, Owner(2215, "java", -1), 58))
+    assert finding.title.endswith("written to after the server had closed them")
+    assert any(f"java (2215) was reset 58 times by {THERE}:5432, in CLOSE_WAIT" in line for line in finding.evidence)
+    assert "evictIdleConnections" in finding.remedies[0].text
+    in_use = reset_by(Reset(THERE, 5432, False, State.ESTABLISHED, Owner(2215, "java", -1), 58))
+    assert "after the server had closed" not in in_use.title
+
+
+def test_resets_right_after_the_handshake_are_health_checks_and_later_ones_are_not():
+    checks = reset_by(Reset(THERE, 443, True, State.ESTABLISHED, None, 58, young=57))
+    assert checks.severity == Severity.INFO
+    assert checks.confidence < reset_by(Reset(THERE, 443, True, State.ESTABLISHED, None, 58, young=9)).confidence
+    assert reset_by(Reset(THERE, 443, True, State.ESTABLISHED, None, 58, young=9)).severity == Severity.MEDIUM
+    assert any("not seen: by whom" in line for line in reset_by().counter_evidence)
 
 
 def test_challenges_on_a_host_without_listeners_are_repeated_handshakes_of_servers():
