@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.filtering import Refusal, find_refusal, grown_packets
+from tcpscope.doctor.filtering import Refusal, find_refusal, grown_packets, show_chain
 from tcpscope.doctor.hints import command, config, filter_rule
 from tcpscope.doctor.look import Look, group
 from tcpscope.doctor.wording import count, end, listing, many, span
@@ -372,7 +372,10 @@ def filtered_only(look: Look) -> Iterator[Finding]:
         Severity.INFO,
         f"This host's own packet filter refuses new connections to {'port' if len(shut) == 1 else 'ports'} {listing(map(str, shut), 8)} from outside",
         "They listen for other hosts too and work from this one. Whether that is meant cannot be told from here.",
-        (command("nft -a list ruleset   to see the rules"),),
+        [
+            command(f"{shown}   to see the rules")
+            for shown in dict.fromkeys(show_chain(one.chain) for one in shut.values())
+        ],
         [one for one in look.listeners if one.local.port in shut],
     )
 

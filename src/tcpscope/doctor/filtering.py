@@ -158,6 +158,13 @@ def refusal_of(
     return None
 
 
+def show_chain(chain: FilterChain) -> str:
+    """Return the command that shows a chain with its rules' numbers."""
+    if not chain.is_older:
+        return f"nft -a list chain {chain}"
+    return f"{'ip6tables' if chain.family == 'ip6' else 'iptables'}-legacy -nvL {chain.name} --line-numbers"
+
+
 def grown_packets(look: Look, refusal: Refusal) -> int | None:
     """Return how many packets the rule counted between the looks; ``None`` when it has no counter or is not here."""
     if look.previous is None or refusal.rule.packets is None:
@@ -199,7 +206,7 @@ def witness_filter(
     return Blocked(
         whose,
         is_sure,
-        (command(f"nft -a list chain {refusal.chain}   {place}change that rule, or accept the port before it"),),
+        (command(f"{show_chain(refusal.chain)}   {place}change that rule, or accept the port before it"),),
     )
 
 

@@ -94,6 +94,7 @@ COUNTERS: dict[str, str] = {
     "TcpExt.TCPACKSkippedFinWait2": "ACKs not sent in FIN_WAIT_2 because of the rate limit for invalid segments.",
     "TcpExt.TCPACKSkippedTimeWait": "ACKs not sent in TIME_WAIT because of the rate limit for invalid segments.",
     # loss and recovery
+    "TcpExt.DelayedACKs": "Acknowledgements that waited for their timer (40 ms at first): no data went back meanwhile.",
     "TcpExt.TCPOrigDataSent": "Data segments sent for the first time: the honest base for a loss ratio.",
     "TcpExt.TCPTimeouts": (
         "Retransmission timeouts. A large share of RetransSegs means losses at the tail or a dead path."

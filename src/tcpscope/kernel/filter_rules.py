@@ -46,7 +46,7 @@ def parse_chains(datagrams: Iterable[bytes]) -> dict[tuple[str, str, str], Filte
 def parse_rules(datagrams: Iterable[bytes], sets: Sets) -> Iterator[tuple[tuple[str, str, str], FilterRule]]:
     """Parse the answer to a dump of rules; yields the chain's key and the rule, in the kernel's order."""
     for family, known in _objects(datagrams, NEW_RULE):
-        rule = _Rule(_number(known.get(3)), family, known.get(1, b""), sets)
+        rule = RuleReader(_number(known.get(3)), family, known.get(1, b""), sets)
         for expression in _elements(known.get(4)):
             parts = parse_attributes(expression, 0, len(expression))
             rule.add(_text(parts.get(1)), _nested(parts.get(2)))
@@ -81,7 +81,7 @@ def _intervals(edges: Iterable[tuple[int, bool]]) -> Iterator[tuple[int, int]]:
         yield start, _HIGHEST
 
 
-class _Rule:
+class RuleReader:
     """Follow a rule's expressions: what each register holds, and what is asked of it."""
 
     def __init__(self, handle: int, family: int, table: bytes, sets: Sets) -> None:
@@ -112,7 +112,12 @@ class _Rule:
         else:
             self._known = self._known._replace(from_ports=ports)
 
-    def _doubt(self) -> None:
+    def on_loopback(self, is_wanted: bool) -> None:
+        """Note that it asks for packets of lo, or of other interfaces."""
+        self._known = self._known._replace(loopback=is_wanted)
+
+    def doubt(self) -> None:
+        """Note a condition that is not read."""
         self._known = self._known._replace(is_partial=True)
 
     def _on_meta(self, parts: dict[int, bytes]) -> None:
@@ -166,7 +171,7 @@ class _Rule:
         elif what in ("name", "number") and how in (_EQUAL, _UNEQUAL) and _is_loopback(what, value):
             self._known = self._known._replace(loopback=how == _EQUAL)
         else:
-            self._doubt()
+            self.doubt()
 
     def _compare_port(self, what: str, how: int, number: int) -> None:
         low, high = self._bounds.get(what, (0, _HIGHEST))
@@ -181,7 +186,7 @@ class _Rule:
         what = self._registers.get(_number(parts.get(1)), "")
         low, high = (int.from_bytes(_value(parts.get(kind)), "big") for kind in (3, 4))
         if what not in ("dport", "sport"):
-            self._doubt()
+            self.doubt()
         elif _number(parts.get(2)):
             self._narrow(what, ((0, low - 1), (high + 1, _HIGHEST)))
         else:
@@ -192,7 +197,7 @@ class _Rule:
         is_plain = 3 not in parts and not _number(parts.get(5), 0)
         found = self._sets(self._family, self._table, parts.get(1, b"")) if is_plain and what else None
         if found is None or what not in ("dport", "sport", "l4proto"):
-            self._doubt()
+            self.doubt()
         elif what == "l4proto":
             self.concerns_tcp &= any(low <= _TCP <= high for low, high in found)
         else:
@@ -201,19 +206,21 @@ class _Rule:
     def _on_match(self, parts: dict[int, bytes]) -> None:
         """A match of iptables: ``struct xt_tcp`` and ``struct xt_multiport_v1`` are in the host's byte order."""
         name, data = _text(parts.get(1)), parts.get(3, b"")
-        if name == "tcp" and len(data) >= 12 and not any(data[8:12]):
-            self._bound("sport", data, 0)
-            self._bound("dport", data, 4)
+        if name == "tcp" and len(data) >= 12 and not any(data[8:11]):
+            self._bound("sport", data, 0, bool(data[11] & 1))
+            self._bound("dport", data, 4, bool(data[11] & 2))
         elif name == "multiport" and len(data) >= 48 and data[0] in (0, 1) and not data[47]:
             self._narrow("dport" if data[0] else "sport", tuple(_multiport(data)))
         elif name in ("udp", "icmp", "icmp6", "sctp"):
             self.concerns_tcp = False
         elif name != "comment":
-            self._doubt()
+            self.doubt()
 
-    def _bound(self, what: str, data: bytes, offset: int) -> None:
+    def _bound(self, what: str, data: bytes, offset: int, is_inverted: bool) -> None:
         low, high = _host(data, offset), _host(data, offset + 2)
-        if (low, high) != (0, _HIGHEST):
+        if is_inverted:
+            self._narrow(what, ((0, low - 1), (high + 1, _HIGHEST)))
+        elif (low, high) != (0, _HIGHEST):
             self._bounds[what] = [low, high]
 
     def _on_target(self, parts: dict[int, bytes]) -> None:

@@ -1,7 +1,7 @@
-"""This namespace's packet filter (nftables), asked for by netlink; :mod:`tcpscope.kernel.filter_rules` reads the bytes.
+"""This namespace's packet filter: nftables, asked for by netlink, and the older ip_tables beside it.
 
-Not read: what stands before this host, and the older ``ip_tables``; where that filters nothing is said. Nothing is
-loaded by asking: where ``nf_tables`` is not in the kernel yet, the answer is "not looked at".
+:mod:`tcpscope.kernel.filter_rules` and :mod:`tcpscope.kernel.ip_tables` read the bytes. Not read: what stands before
+this host. Nothing is loaded by asking: where ``nf_tables`` is not in the kernel yet, the answer is "not looked at".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from struct import pack
 
 from tcpscope.kernel import filter_rules
 from tcpscope.kernel.filter_rules import parse_chains, parse_ports, parse_rules
+from tcpscope.kernel.ip_tables import read_older_chains
 from tcpscope.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, dump, open_netlink, pack_message
 from tcpscope.model.packet_filter import FilterChain, FilterRule, Ports
 
@@ -23,14 +24,18 @@ _NETLINK_NETFILTER = 12
 
 def read_packet_filter() -> tuple[FilterChain, ...] | None:
     """Return the chains with their rules, empty where nothing filters; ``None`` when it cannot be seen."""
-    if not _is_present() or _has_older_tables():
+    try:
+        older = read_older_chains()
+    except OSError:
         return None
+    if not _is_present():
+        return older or None
     try:
         channel = open_netlink(_NETLINK_NETFILTER)
     except OSError:
         return None
     try:
-        return _read_chains(channel)
+        return _read_chains(channel) + older
     except OSError:
         return None
     finally:
@@ -67,18 +72,6 @@ def _ask(channel: _socket.socket, kind: int, family: int = 0, attributes: bytes 
 
 def _attribute(kind: int, value: bytes) -> bytes:
     return pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _has_older_tables() -> bool:
-    """Whether the older ip_tables filters here too: its rules are not read, so nothing is claimed."""
-    for name in ("ip_tables_names", "ip6_tables_names"):
-        try:
-            with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
-                if "filter" in file.read():
-                    return True
-        except OSError:
-            continue
-    return False
 
 
 def _is_present() -> bool:

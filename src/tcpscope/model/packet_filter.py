@@ -38,6 +38,7 @@ class FilterChain(NamedTuple):
     priority: int = 0
     policy: str = "accept"
     rules: tuple[FilterRule, ...] = ()
+    is_older: bool = False  #: of ip_tables, not of nf_tables
 
     def __str__(self) -> str:
         return f"{self.family} {self.table} {self.name}"
