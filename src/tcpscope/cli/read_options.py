@@ -25,9 +25,9 @@ EPILOG = """examples:
   tcpscope read big.pcap --export parquet --to big
   tcpscope read --prepare                        compile the engine for large captures now (some 15 s, once)
 
-Text: netstat (Linux, BSD, macOS, Windows), ss, lsof -i and -F, /proc/net/tcp; prompts and prose in between are no
-harm. What looks like a row and is not understood is counted and shown. What tcpdump printed is read as the capture
-it was made from.
+Text: netstat (Linux, BSD, macOS, Windows, Solaris, AIX), ss, lsof -i and -F, /proc/net/tcp, sockstat, PowerShell's
+Get-NetTCPConnection; quoted, numbered, from a log, with prompts and prose in between. What looks like a row and is not
+understood is counted and shown. What tcpdump printed is read as the capture it was made from.
 Captures: pcap and pcapng, either byte order, micro- or nanoseconds; gzip, bzip2, xz, zstd. What is damaged is said
 with its place. Several files: each good one is shown, each bad one is named. Exit code 1 when a file could not be
 read or is damaged, 4 when all that is missing is a permission, 2 for a bad option or filter."""

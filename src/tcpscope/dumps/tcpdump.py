@@ -1,6 +1,7 @@
 """What tcpdump printed, as the capture it was made from: headers and lengths of its TCP lines, without any content.
 
-``[TIME] [INTERFACE In|Out] IP HOST.PORT > HOST.PORT: Flags [S.], seq 9, ack 8, win 512, options [..], length 0``
+``[TIME] [INTERFACE In|Out] IP HOST.PORT > HOST.PORT: Flags [S.], seq 9, ack 8, win 512, options [..], length 0``, with
+``-v`` on two lines (the IP header first), with ``-e`` behind the link's addresses; ``-q`` tells too little.
 
 What tcpdump leaves out is put back: sequence numbers after the handshake are printed relative to it (without ``-S``),
 and a segment without text is printed without its sequence number. Times are those printed, or one microsecond apart
@@ -13,18 +14,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
+from itertools import accumulate, pairwise
 
 from tcpscope.dumps.addresses import AddressReader
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.segment import ACK, NO_OPTIONS, RST, SYN, Options, Segment, spell_flags
 
 _LINE = re.compile(
-    r"(?P<before>.*?)\bIP6? (?P<source>[^\s>]+)\.(?P<sport>[\w-]+) > (?P<target>[^\s>]+)\.(?P<dport>[\w-]+): "
+    r"(?P<before>.*?)(?<!\S)(?P<source>[^\s>]+)\.(?P<sport>[\w-]+) > (?P<target>[^\s>]+)\.(?P<dport>[\w-]+): "
     r"Flags \[(?P<flags>[A-Z.]+|none)\](?P<rest>.*)"
 )
 _TIME = re.compile(r"(?:(\d{4})-(\d\d)-(\d\d) )?(\d\d):(\d\d):(\d\d)\.(\d{1,9})|(\d{9,11})\.(\d{1,9})")
 _NUMBERS = re.compile(r"\b(seq|ack|win|urg|length) (\d{1,10})(?::(\d{1,10}))?")
 _OPTIONS = re.compile(r"\b(?:mss (\d{1,5})|(sackOK)|wscale (\d{1,2})|TS val (\d{1,10}) ecr (\d{1,10}))")
+_MARK = ": Flags ["
 _SACK = re.compile(r"\bsack (?:sack )?\d+ ((?:\{\d{1,10}:\d{1,10}\})+)")
 _BLOCK = re.compile(r"\{(\d+):(\d+)\}")
 _FLAGS = {spell_flags(1 << bit): 1 << bit for bit in range(8)}
@@ -74,13 +77,16 @@ class TcpdumpReader:
         self._names = AddressReader()
         self._lines: list[_Line] = []
         self._untimed: list[_Line] = []
+        self._header = ""  #: the line of the IP header, which -v prints before that of the segment
 
     def read(self, line: str) -> None:
         """Take one line of any text."""
-        found = _LINE.match(line)
+        found = _LINE.match(line) if _MARK in line else None
         if found is None:
+            self._header = line if "(tos 0x" in line else ""
             return
-        time = _TIME.search(found["before"])
+        time = _TIME.search(found["before"]) or _TIME.search(self._header)
+        self._header = ""
         numbers = {name: (int(first), int(last or first)) for name, first, last in _NUMBERS.findall(found["rest"])}
         source = self._end(found["source"], found["sport"])
         target = self._end(found["target"], found["dport"])
@@ -108,7 +114,7 @@ class TcpdumpReader:
 
         Why: beside lines with times they are quotations.
         """
-        lines = sorted(self._lines or self._untimed, key=lambda line: line.t_ns)
+        lines = sorted(_without_deltas(self._lines or self._untimed), key=lambda line: line.t_ns)
         numbers = _Numbers(_are_absolute(lines))
         return [Printed(line.t_ns, line.source, line.target, numbers.restore(line), line.text_bytes) for line in lines]
 
@@ -120,6 +126,15 @@ class TcpdumpReader:
             return str(ip_address(host)), found.port
         except ValueError:
             return self.hosts.setdefault(host, f"192.0.2.{len(self.hosts) % 250 + 1}"), found.port
+
+
+def _without_deltas(lines: list[_Line]) -> list[_Line]:
+    """Return lines with times since the first where they tell the time since the one before (``-ttt``)."""
+    is_ordered = all(one.t_ns <= two.t_ns for one, two in pairwise(lines))
+    if is_ordered or lines[0].t_ns:
+        return lines
+    times = accumulate(line.t_ns for line in lines)
+    return [line._replace(t_ns=t_ns) for line, t_ns in zip(lines, times, strict=True)]
 
 
 class _Numbers:

@@ -60,11 +60,18 @@ def test_relative_numbers_become_those_of_the_wire():
         lambda line: line.replace(" IP ", " IP6 ").replace("localhost", "2001:db8::1"),
         lambda line: line[line.index("IP") :],  # -t
         lambda line: f"{line} (1)",
+        lambda line: line.replace(
+            "IP ", "IP (tos 0x0, ttl 64, id 7, offset 0, flags [DF], proto TCP (6), length 60)\n    "
+        ).replace("],", "], cksum 0xfe30 (incorrect -> 0x1234),", 1),  # -v
+        lambda line: line.replace(
+            "IP ", "02:42:ac:11:00:02 > 02:42:ac:11:00:03, ethertype IPv4 (0x0800), length 74: "
+        ),  # -e
         lambda line: line.replace("14:12:45", "1700000000").replace("14:13:01", "1700000016"),
     ],
 )
 def test_other_forms_of_the_lines(change):
-    assert brief(read_tcpdump([change(line) for line in HANDSHAKE.splitlines()])) == WHOLE
+    text = "\n".join(change(line) for line in HANDSHAKE.splitlines())
+    assert brief(read_tcpdump(text.splitlines())) == WHOLE
 
 
 def test_absolute_numbers_of_option_S_stay_as_they_are():  # noqa: N802  # tcpdump's option
@@ -163,7 +170,15 @@ def conversation(rng, number):
         nxt[at] = (nxt[at] + size + segment.seg_len) % 2**32
 
 
-@pytest.mark.parametrize("options", [[], ["-S"], ["-tttt"], ["-tt"]])
+def test_times_since_the_line_before_are_added_up():
+    times = ("00:00:00.000000", "00:00:00.000014", "00:00:00.000010", "00:00:16.310696", "00:00:00.000025")
+    lines = [f"{time} {line[16:]}" for time, line in zip(times, HANDSHAKE.splitlines(), strict=True)]
+    reader = read_tcpdump(lines)
+    assert brief(reader) == WHOLE
+    assert [packet.t_ns // 1000 for packet in reader.packets()] == [0, 14, 24, 16310720, 16310745]
+
+
+@pytest.mark.parametrize("options", [[], ["-S"], ["-tttt"], ["-tt"], ["-v"], ["-vvv", "-S"], ["-e"], ["-X"], ["-#"]])
 @pytest.mark.parametrize("seed", range(3))
 def test_tcpdump_prints_and_we_read_the_same_packets(tmp_path, seed, options):
     if shutil.which("tcpdump") is None:
