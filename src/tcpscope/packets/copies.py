@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     Column = Sequence[int]
     Octets = bytes | bytearray | memoryview
 
-#: How far to look back.
-MOST_FRAMES = 64
+#: How far to look back, in frames. For comparison: editcap -d looks at 5.
+MOST_FRAMES = 32
 #: So much later a copy may come that shows its being one ...
 MARKED_NS = 100_000_000
 #: ... and one that does not. Why: retransmission timers do not run for less than two milliseconds.

@@ -133,7 +133,7 @@ class InterpretedEngine:
     ) -> None:  # fmt: skip
         """Take in a segment. ``place``: its IP version, and where its headers and its end are in the chunk."""
         ledger, g = self.ledger, self._segment
-        found = self._known.get(key)
+        found, is_new = self._known.get(key), 1
         g[:] = number, t, seq, ack, flags, wnd, text, (options & 0xFF) - 1, options >> 8, 0
         self._make_room()
         if found is None:
@@ -144,31 +144,34 @@ class InterpretedEngine:
                 self._most_flows = max(FOLD_FLOWS, 2 * len(ledger))
             found = self._open(key, -1)
         else:
-            f, q = ledger.flows[found[0]], ledger.quads[found[0]]
-            if place and (f[layout.EXTRA] or needs_extra(f, q, g, found[1])) and self._is_copy(found, number, place):
-                return
-            if opens_another(f, q, ledger.extras[f[layout.EXTRA]], g, found[1]):
+            f = ledger.flows[found[0]]
+            is_new = opens_another(f, ledger.quads[found[0]], ledger.extras[f[layout.EXTRA]], g, found[1])
+            if is_new:
                 found = self._open(key, found[0])
         serial, end = found
         g[layout.SEG_SERIAL] = serial
         f, q = ledger.flows[serial], ledger.quads[serial]
         if not f[layout.EXTRA] and needs_extra(f, q, g, end):
             self._reserve(f)
+        if f[layout.EXTRA] and not is_new and place and self._is_copy(found, number, place):
+            return
         step.observe(f, q, ledger.extras[f[layout.EXTRA]], ledger.log, g, end)
 
     def _is_copy(self, found: tuple[int, int], number: int, place: tuple[int, int, int, int]) -> bool:
         """Count the segment at hand when it is a copy; say whether it is."""
         serial, end = found
-        chunk, recent, ledger, f = self._chunk, self._recent, self.ledger, self.ledger.flows[serial]
-        if not is_nothing_new(f, ledger.quads[serial], self._segment, end):
+        chunk, recent, ledger, g = self._chunk, self._recent, self.ledger, self._segment
+        f, q = ledger.flows[serial], ledger.quads[serial]
+        if not is_nothing_new(f, q, g, end):
             return False
         original = find_original(
             chunk.data, *chunk[3:7], chunk.link_type, chunk.interface, number - chunk.first_packet, *place,
             recent.octets, recent.facts,
         )  # fmt: skip
-        if not is_copy(f, ledger.quads[serial], ledger.extras[f[layout.EXTRA]], self._segment, end, original):
+        extra = ledger.extras[f[layout.EXTRA]]
+        if not is_copy(f, q, extra, g, end, original):
             return False
-        note_copy(self._reserve(f), end, original)
+        note_copy(extra, end, original)
         if self._copied is not None:
             self._copied.append(number)
         return True

@@ -164,6 +164,7 @@ def take_copy(
     apart()
     f = part(row, F_AT)
     q = as_quads(row)
+    x = part(trouble, f[EXTRA] * EXTRA_WORDS)
     g = part(m, SEGMENT_AT)
     if not is_nothing_new(f, q, g, end):
         return 0
@@ -172,9 +173,9 @@ def take_copy(
         longs_at(m[LINKS]), longs_at(m[INTERFACES]), g[SEG_NUMBER] - m[FIRST_NUMBER], version, ip, tcp, stop,
         octets_at(m[RECENT_OCTETS]), longs_at(m[RECENT_FACTS]),
     )  # fmt: skip
-    if not is_copy(f, q, part(trouble, f[EXTRA] * EXTRA_WORDS), g, end, found):
+    if not is_copy(f, q, x, g, end, found):
         return 0
-    note_copy(reserve(f, trouble, m), end, found)
+    note_copy(x, end, found)
     return 1
 
 
@@ -187,22 +188,20 @@ def see_segment_of(
     g = part(m, SEGMENT_AT)
     end = found & 1
     serial = g[SEG_SERIAL]
-    is_odd = 0
     is_new = 1
     if serial >= 0:
         row = part(words, serial * ROW_WORDS)
         f = part(row, F_AT)
-        is_odd = f[EXTRA] or needs_extra(f, as_quads(row), g, end)
-        if is_odd and take_copy(octets, version, ip, tcp, stop, row, trouble, m, end):
-            return
         is_new = opens_another(f, as_quads(row), part(trouble, f[EXTRA] * EXTRA_WORDS), g, end)
     if is_new:
         open_flow(octets, version, ip, tcp, found, words, trouble, log, slots, m, mask)
     row = part(words, g[SEG_SERIAL] * ROW_WORDS)
     f = part(row, F_AT)
     q = as_quads(row)
-    if not f[EXTRA] and (needs_extra(f, q, g, end) if is_new else is_odd):
+    if not f[EXTRA] and needs_extra(f, q, g, end):
         reserve(f, trouble, m)
+    if f[EXTRA] and not is_new and take_copy(octets, version, ip, tcp, stop, row, trouble, m, end):
+        return
     observe(f, q, part(trouble, f[EXTRA] * EXTRA_WORDS), log, g, end)
 
 
