@@ -70,6 +70,24 @@ def expectations(captures):
     return [dict(zip(head, row.split("\t"), strict=True)) for row in rows[1:]]
 
 
+@pytest.mark.parametrize(
+    ("name", "octets"),
+    [
+        ("zeek-fin_retransmission.pcap", ("156", "92")), ("zeek-missing-syn.pcap", ("670", "9945")),
+        ("zeek-miss_end_data.pcap", ("750", "172")), ("zeek-pppoe-over-qinq.pcap", ("25283", "13001")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("engine", ["python", "compiled"])
+def test_octets_of_ip_are_those_of_zeeks_baselines(name, octets, engine, captures, capsys):
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    assert main(["read", str(captures / name), "--export", "zeek", "--engine", engine]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    fields = next(line for line in lines if line.startswith("#fields")).split("\t")[1:]
+    log = dict(zip(fields, next(line for line in lines if line[0] != "#").split("\t"), strict=True))
+    assert (log["orig_ip_bytes"], log["resp_ip_bytes"]) == octets
+
+
 def test_zeek_log_agrees_with_zeek(captures, capsys):
     """conn_state, history, packets and bytes of every capture whose values Zeek's own tests expect."""
     checked = 0

@@ -35,6 +35,7 @@ class Direction(NamedTuple):
     window_scale: int | None = None
     filled_holes: int = 0  #: retransmissions of what was never captured: lost before the capture
     copies: int = 0  #: packets captured once more, by a mirror port or at another interface; counted nowhere else
+    ip_bytes: int = 0  #: octets of all IP packets, headers and all
 
     @property
     def resets(self) -> int:

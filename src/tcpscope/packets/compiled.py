@@ -5,7 +5,7 @@ There is no second state machine here: :func:`build` compiles the very functions
 chunk of :mod:`tcpscope.packets.loop`. That is resumable: it stops when a table is full, the engine makes room and it
 goes on.
 
-A flow costs 140 + 48 + 36 bytes in one row, and 6 to 12 of the hash table. The compiled code is kept on disk by
+A flow costs 148 + 48 + 36 bytes in one row, and 6 to 12 of the hash table. The compiled code is kept on disk by
 :mod:`tcpscope.native`.
 """
 

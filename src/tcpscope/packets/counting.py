@@ -26,6 +26,7 @@ from tcpscope.packets.layout import (
     HAS_OOO,
     HAS_RCV,
     HAS_RTT,
+    HEADER_BYTES,
     HISTORY,
     ISN,
     KEEPALIVES,
@@ -57,6 +58,7 @@ from tcpscope.packets.layout import (
     S_SYN_SENT,
     SEG_ACK,
     SEG_FLAGS,
+    SEG_HEADER_BYTES,
     SEG_MSS,
     SEG_NS,
     SEG_SEQ,
@@ -123,6 +125,7 @@ def account(f: Ints, q: Ints, x: Ints, g: Ints, s: int, r: int) -> None:
     apart()
     flags = g[SEG_FLAGS]
     f[s + PACKETS] += 1
+    f[s + HEADER_BYTES] += g[SEG_HEADER_BYTES]
     q[TEXT_BYTES + (1 if s else 0)] += g[SEG_TEXT]
     if flags & RST:
         note_letter(f, q, x, s, L_RESET)

@@ -74,7 +74,9 @@ class InterpretedEngine:
                     found = known.get(key)
                     if found is not None and flags & 0xD7 == 0x10 and text >= 0:
                         serial, end = found
-                        if take_in_routine(flows[serial], quads[serial], end, t, seq, ack, flags, wnd, text):
+                        if take_in_routine(
+                            flows[serial], quads[serial], end, t, seq, ack, flags, wnd, text, total - text
+                        ):
                             continue
                     options = read_syn_options(data, start + 34, start + captured) if flags & 2 else 0
                     place = 4, start + 14, start + 34, start + 14 + total
@@ -103,8 +105,8 @@ class InterpretedEngine:
             return
         seq, ack, offset, flags, wnd = _TCP.unpack_from(data, tcp)
         options = read_syn_options(data, tcp, start + captured) if flags & 2 else 0
-        place = (version, ip, tcp, end) if is_whole else None
-        self._see(key, number, t, seq, ack, flags, wnd, max(end - tcp - (offset >> 4) * 4, 0), options, place)
+        text = max(end - tcp - (offset >> 4) * 4, 0)
+        self._see(key, number, t, seq, ack, flags, wnd, text, options, (version, ip, tcp, end), is_whole)
 
     def _take_fragment(
         self, data: bytes, start: int, captured: int, original: int, link_type: int, number: int, t: int
@@ -129,12 +131,12 @@ class InterpretedEngine:
 
     def _see(
         self, key: bytes, number: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int, options: int,
-        place: tuple[int, int, int, int] | None,
+        place: tuple[int, int, int, int], is_whole: bool = True,
     ) -> None:  # fmt: skip
-        """Take in a segment. ``place``: its IP version, and where its headers and its end are in the chunk."""
+        """Take in a segment. ``place``: its IP version, where its headers and its end are, in the chunk if whole."""
         ledger, g = self.ledger, self._segment
         found, is_new = self._known.get(key), 1
-        g[:] = number, t, seq, ack, flags, wnd, text, (options & 0xFF) - 1, options >> 8, 0
+        g[:] = number, t, seq, ack, flags, wnd, text, (options & 0xFF) - 1, options >> 8, 0, place[3] - place[1] - text
         self._make_room()
         if found is None:
             if self._only is not None and canonical(key) not in self._only:
@@ -153,7 +155,7 @@ class InterpretedEngine:
         f, q = ledger.flows[serial], ledger.quads[serial]
         if not f[layout.EXTRA] and needs_extra(f, q, g, end):
             self._reserve(f)
-        if f[layout.EXTRA] and not is_new and place and self._is_copy(found, number, place):
+        if f[layout.EXTRA] and not is_new and is_whole and self._is_copy(found, number, place):
             return
         step.observe(f, q, ledger.extras[f[layout.EXTRA]], ledger.log, g, end)
 

@@ -21,10 +21,11 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 # one half of ``f``; the second half starts at HALF_WORDS
 STATE, BITS, ISN, NXT, RCV, ACKED, EDGE, FIN_SEQ, PENDING_1, PENDING_2 = range(10)
 PACKETS, RTT_MIN_US, RTT_SEQ, RTT_START_US, WINDOW_MSS = range(10, 15)
-HALF_WORDS = 15
+HEADER_BYTES = 15  #: of IP and TCP, modulo 2**32
+HALF_WORDS = 16
 # what both halves share
-SHARED, FIRST_PACKET, SYN_ROW, EXTRA, INCARNATION = range(30, 35)
-FLOW_WORDS = 35
+SHARED, FIRST_PACKET, SYN_ROW, EXTRA, INCARNATION = range(32, 37)
+FLOW_WORDS = 37
 # ``q``
 FIRST_NS, LAST_NS, TEXT_BYTES, HISTORY = 0, 1, 3, 5
 FLOW_QUADS = 6
@@ -48,7 +49,8 @@ FRESH, FAST_OPEN, SELF, PENDING_SYN_0, PENDING_SYN_1, HIGH_FIRST, IS_IPV6 = 1, 2
 
 # ``g``, the segment at hand; SEG_SCALE is -1 without the option
 SEG_NUMBER, SEG_NS, SEG_SEQ, SEG_ACK, SEG_FLAGS, SEG_WND, SEG_TEXT, SEG_SCALE, SEG_MSS, SEG_SERIAL = range(10)
-SEG_WORDS = 10
+SEG_HEADER_BYTES = 10
+SEG_WORDS = 11
 
 # a row of the log; row 0 is the log's own: LOG_NEXT is the row that will be written next
 LOG_WHAT, LOG_PACKET, LOG_NS, LOG_EARLIEST, LOG_LATEST = range(5)

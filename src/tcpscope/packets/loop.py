@@ -26,6 +26,7 @@ from tcpscope.packets.layout import (
     LOG_NEXT,
     SEG_ACK,
     SEG_FLAGS,
+    SEG_HEADER_BYTES,
     SEG_MSS,
     SEG_NS,
     SEG_NUMBER,
@@ -119,7 +120,7 @@ def run(
             row = part(words, serial * ROW_WORDS)
             if is_routine(
                 part(row, F_AT), as_quads(row), side, clock[at], be32(octets, tcp + 4), be32(octets, tcp + 8),
-                octets[tcp + 13], be16(octets, tcp + 14), text,
+                octets[tcp + 13], be16(octets, tcp + 14), text, end - ip - text,
             ):  # fmt: skip
                 at += 1
                 continue
@@ -130,6 +131,7 @@ def run(
         g[SEG_NS] = clock[at]
         g[SEG_SERIAL] = serial
         g[SEG_TEXT] = text if text > 0 else 0
+        g[SEG_HEADER_BYTES] = end - ip - g[SEG_TEXT]
         if what == 1:
             read_segment(octets, tcp, cut, g)
             see_segment_of(octets, version, ip, tcp, end, found, words, trouble, log, slots, m, mask)

@@ -195,7 +195,14 @@ def _direction(f: list[int], q: list[int], extra: list[int], end: int) -> Direct
         bits >> layout.SCALE_SHIFT & 15 if bits & layout.HAS_SCALE else None,
         extra[x + layout.FILLED_HOLES],
         extra[layout.COPIES + end],
+        text + _header_bytes(f, half),
     )
+
+
+def _header_bytes(f: list[int], half: int) -> int:
+    """Return the octets of all headers of one end, whose lowest 32 bits are kept."""
+    least = f[half + layout.PACKETS] * (60 if f[layout.SHARED] & layout.IS_IPV6 else 40)
+    return least + ((f[half + layout.HEADER_BYTES] - least) & layout.M)
 
 
 def _opener(f: list[int], client: int, server: int) -> str:

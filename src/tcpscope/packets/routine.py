@@ -24,6 +24,7 @@ from tcpscope.packets.layout import (
     HAS_RCV,
     HAS_RTT,
     HAS_SCALE,
+    HEADER_BYTES,
     L_ACK,
     L_DATA,
     LAST_NS,
@@ -60,7 +61,9 @@ ROUTINE_ACK = ROUTINE_NUMBERS | 1 << (LETTERS_SHIFT + L_ACK)
 SYN_RST_FIN_ACK = FIN | SYN | RST | ACK
 
 
-def is_routine(f: Ints, q: Ints, end: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int) -> int:
+def is_routine(
+    f: Ints, q: Ints, end: int, t: int, seq: int, ack: int, flags: int, wnd: int, text: int, head: int
+) -> int:
     """Take in a segment of ``end`` if it is one of those, and say whether it was."""
     s = end * HALF_WORDS
     r = HALF_WORDS - s
@@ -105,6 +108,7 @@ def is_routine(f: Ints, q: Ints, end: int, t: int, seq: int, ack: int, flags: in
     f[s + BITS] = bits
     f[s + ACKED] = ack
     f[s + PACKETS] += 1
+    f[s + HEADER_BYTES] += head
     f[s + WINDOW_MSS] = f[s + WINDOW_MSS] & ~0xFFFF | wnd
     q[LAST_NS + end] = t
     return 1

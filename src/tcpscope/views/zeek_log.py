@@ -69,7 +69,9 @@ def zeek_object(connection: Connection) -> dict[str, object]:
         "missed_bytes": out.missed_bytes + back.missed_bytes,
         "history": connection.history,
         "orig_pkts": out.packets,
+        "orig_ip_bytes": out.ip_bytes,
         "resp_pkts": back.packets,
+        "resp_ip_bytes": back.ip_bytes,
         "community_id": connection.community_id,
     }
     return values
