@@ -119,17 +119,17 @@ def add_switches(parser: argparse.ArgumentParser, letters: str = "") -> None:
             parser.add_argument(f"-{letter}", long, dest=attribute, action="store_true", help=text)
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that prints a table of sockets or counts understands."""
+def add_output_options(parser: argparse.ArgumentParser, *, timers: bool = True) -> None:
+    """Add what every command that prints a table of sockets or counts understands; ``-o`` alone means ``timers``."""
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--csv", action="store_true", help="comma-separated values")
     parser.add_argument(
         "-o",
         "--columns",
-        nargs="?",
-        const="+timer",
+        nargs="?" if timers else None,
+        const="+timer" if timers else None,
         metavar="A,B,+C",
-        help="these columns; with + added to the usual ones; alone: +timer, as netstat -o",
+        help="these columns; with + added to the usual ones" + ("; alone: +timer, as netstat -o" if timers else ""),
     )
     parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
     parser.add_argument(

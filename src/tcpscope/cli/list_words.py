@@ -31,7 +31,7 @@ def run_words(options: Options) -> int:
         return 0
     from tcpscope.cli.watch import watch
 
-    return watch(lambda: _print_once(options, columns, selection), options.watch)
+    return watch(lambda: _print_once(options, columns, selection), options.watch, is_lines=options.json)
 
 
 def _columns(options: Options) -> list[str]:
@@ -56,7 +56,7 @@ def _print_once(options: Options, columns: list[str], selection: Selection | Non
     if options.sort:
         sockets = socket_table.sort_sockets(sockets, options.sort)
     if options.json:
-        write_json(sockets, coverage)
+        write_json(sockets, coverage, separator="\n" if options.watch is None else "")
         return
     style = _style(options, labels)
     header = not options.no_header
@@ -95,12 +95,14 @@ def _style(options: Options, labels: dict[int, str]) -> Style:
     return Style(options.names, labels, resolve.host_name, resolve.port_name, resolve.user_name)
 
 
-def write_json(sockets: list[Socket], coverage: Coverage, schema: str = "tcpscope.list/1") -> None:
-    """Write one JSON object, one socket per line, without holding it all as text."""
+def write_json(
+    sockets: list[Socket], coverage: Coverage, schema: str = "tcpscope.list/1", *, separator: str = "\n"
+) -> None:
+    """Write one JSON object without holding it all as text; each socket begins after ``separator``."""
     import json
 
     encode: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
     write(f'{{"schema":"{schema}","coverage":{encode(coverage._asdict())},"sockets":[')
     for number, socket in enumerate(sockets):
-        write(("," if number else "") + "\n" + encode(socket_table.socket_object(socket)))
-    write("\n]}\n")
+        write(("," if number else "") + separator + encode(socket_table.socket_object(socket)))
+    write(separator + "]}\n")

@@ -47,7 +47,7 @@ def run(argv: list[str]) -> int:
         return 0
     from tcpscope.cli.watch import watch
 
-    return watch(lambda: _print_once(options), options.watch)
+    return watch(lambda: _print_once(options), options.watch, is_lines=options.json)
 
 
 class StatesOptions(Options):
@@ -58,9 +58,9 @@ class StatesOptions(Options):
 
 def _parse(argv: list[str]) -> StatesOptions:
     parser = new_parser("states", "Count sockets per state.", EPILOG)
-    add_switches(parser, "tu46H")
+    add_switches(parser, "tuan46H")
     parser.add_argument("--by", choices=GROUPS, default="state", help="count per state and this")
-    add_output_options(parser)
+    add_output_options(parser, timers=False)
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="an expression as ss understands it")
     options = StatesOptions()
     vars(options).update(vars(parser.parse_intermixed_args(join_values(argv))))
@@ -160,6 +160,8 @@ def _choose(wanted: str | None, known: list[str]) -> list[str]:
     if wanted is None:
         return known
     chosen = [word.strip().lstrip("+") for word in wanted.split(",") if word.strip()]
+    if not chosen:
+        raise UsageError(f"no column is named; known: {', '.join(known)}")
     if wanted.startswith("+"):
         chosen = list(dict.fromkeys((*known, *chosen)))
     for name in chosen:

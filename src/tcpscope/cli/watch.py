@@ -19,9 +19,12 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def watch(print_once: Callable[[], None], interval_s: float) -> int:
-    """Call ``print_once`` every ``interval_s`` seconds. Ctrl-C is how it is meant to end: exit code 0."""
-    is_terminal = sys.stdout.isatty()
+def watch(print_once: Callable[[], None], interval_s: float, *, is_lines: bool = False) -> int:
+    """Call ``print_once`` every ``interval_s`` seconds. Ctrl-C is how it is meant to end: exit code 0.
+
+    ``is_lines``: each look is one line (JSON), for another program, and goes out as it is.
+    """
+    is_terminal = sys.stdout.isatty() and not is_lines
     due = time.monotonic()
     first = True
     try:
@@ -29,7 +32,7 @@ def watch(print_once: Callable[[], None], interval_s: float) -> int:
             if is_terminal:
                 _redraw(print_once)
             else:
-                sys.stdout.write("" if first else "\n")
+                sys.stdout.write("" if first or is_lines else "\n")
                 print_once()
             sys.stdout.flush()
             first = False

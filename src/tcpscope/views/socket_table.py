@@ -241,7 +241,9 @@ def choose_columns(wanted: str | None, usual: Sequence[str]) -> list[str]:
     if wanted is None:
         return list(usual)
     words = [word.strip().lower() for word in wanted.split(",") if word.strip()]
-    chosen = list(usual) if words and words[0].startswith("+") else []
+    if not words:
+        raise ValueError("no column is named; known: " + ", ".join(FIELDS))
+    chosen = list(usual) if words[0].startswith("+") else []
     for word in words:
         key = find_column(word.removeprefix("+"))
         if key not in chosen:

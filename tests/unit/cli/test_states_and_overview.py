@@ -67,11 +67,37 @@ def test_tables_and_csv(capsys, server, by):
     assert all(line.count(",") == 1 for line in out.splitlines())
 
 
-@pytest.mark.parametrize("argv", [["--by", "moon"], ["--sort", "moon"], ["-o", "moon"], ["sport", "="], ["-Z"]])
+@pytest.mark.parametrize(
+    "argv", [["--by", "moon"], ["--sort", "moon"], ["-o", "moon"], ["-o", ","], ["-o"], ["sport", "="], ["-Z"]]
+)
 def test_mistakes_are_one_usage_error(capsys, argv):
     code, out, err = run(capsys, "states", *argv)
     assert (code, out) == (2, "")
     assert err.startswith("tcpscope: ")
+
+
+def test_flags_of_netstat_are_taken(capsys, server):
+    assert counted(capsys, "-tan")["counts"] == counted(capsys, "-t")["counts"]
+
+
+@pytest.mark.parametrize("command", ["list", "states"])
+def test_watched_json_is_one_line_for_each_look(capsys, monkeypatch, server, command):
+    looks = iter(range(2))
+
+    def next_look(_):
+        if next(looks, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", next_look)
+    code, out, err = run(capsys, command, "--json", "--watch", "1")
+    assert (code, err) == (0, "")
+    assert [json.loads(line)["schema"] for line in out.splitlines()] == [f"tcpscope.{command}/1"] * 3
+
+
+def test_no_column_at_all_is_a_mistake(capsys):
+    code, out, err = run(capsys, "list", "-o", ",")
+    assert (code, out) == (2, "")
+    assert "no column is named" in err
 
 
 def make(state, local="10.0.0.1", port=80, remote="10.0.0.9", remote_port=5000, owners=()):
