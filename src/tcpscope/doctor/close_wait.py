@@ -33,7 +33,7 @@ def close_wait(look: Look) -> Iterator[Finding]:
         stuck = [socket for socket in old if not _still_sends(look, socket) and not _still_reads(look, socket)]
         suspects = stuck + unknown
         if len(suspects) < look.limit_of("close-wait-leak.count"):
-            yield from _pair(look, suspects, key)
+            yield from _few(look, suspects, key)
             continue
         if _is_blocked(look, suspects):
             yield _blocked(look, suspects, key)
@@ -41,19 +41,28 @@ def close_wait(look: Look) -> Iterator[Finding]:
             yield _leak(look, suspects, unknown, len(old) - len(stuck), key)
 
 
-def _pair(look: Look, suspects: Sequence[Socket], key: str) -> Iterator[Finding]:
-    """Too few to alarm, but when both ends are visible it is known who has to close."""
+def _few(look: Look, suspects: Sequence[Socket], key: str) -> Iterator[Finding]:
+    """Too few to alarm, but who has to close is known, and surely so where the other end is visible."""
+    if not suspects:
+        return
     seen = [socket for socket in suspects if look.is_own(socket.remote.address) or look.others]
     pairs = [(one, there) for one in seen if (there := look.other_end(one)) and there.state == State.FIN_WAIT_2]
-    if not pairs:
-        return
-    here = [one for one, _ in pairs]
+    here = [one for one, _ in pairs] or list(suspects)
     case = Case("close-wait-leak", key)
-    case.witness(0.7, f"FIN_WAIT_2 there / CLOSE_WAIT here on {many(len(pairs), 'connection')}, e.g. {example(here)}")
+    if pairs:
+        case.witness(
+            0.7, f"FIN_WAIT_2 there / CLOSE_WAIT here on {many(len(pairs), 'connection')}, e.g. {example(here)}"
+        )
+    else:
+        oldest = look.oldest_ms(here)
+        aged = f", the oldest for at least {span(oldest)}" if oldest else ""
+        case.witness(0.5, f"{many(len(here), 'socket')} in CLOSE_WAIT{aged}, e.g. {example(here)}")
     case.doubt(0.2, "so few may be slow single requests or a half-close in use")
+    who = look.whose(here[0]) if here[0].owners else f"the program on {key}"
+    by = look.whose(pairs[0][1]) if pairs and pairs[0][1].owners else "the other end"
     yield case.close(
         Severity.INFO,
-        f"{look.whose(here[0])} has not closed {many(len(pairs), 'connection')} that {look.whose(pairs[0][1]) if pairs[0][1].owners else 'the other end'} has closed",
+        f"{who} {'have' if len(holders_of(here[0])) > 1 else 'has'} not closed {many(len(here), 'connection')} that {by} has closed",
         "The FIN came from the other end and was acknowledged; CLOSE_WAIT lasts until the program here closes.",
         code_for(look, "close-on-eof", here),
         here,

@@ -15,8 +15,13 @@ _BY_NAME = {fold(setting.name): setting for setting in SETTINGS} | {
 
 
 def setting_named(text: str) -> Setting | None:
-    """Return the sysctl of this name, dotted, with slashes (``/proc/sys/...``) or by its last part, or ``None``."""
+    """Return the sysctl of this name, dotted, with slashes (``/proc/sys/...``) or by its last part, or ``None``.
+
+    ``sysctl -w`` before it and a value behind it do not matter.
+    """
     name = text.strip().removeprefix("/proc/sys/").replace("/", ".").partition("=")[0]
+    if fold(name).startswith("sysctl"):
+        name = fold(name).removeprefix("sysctl").removeprefix("w")
     return _BY_NAME.get(fold(name))
 
 

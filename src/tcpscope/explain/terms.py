@@ -25,6 +25,26 @@ TERMS: tuple[Term, ...] = (
         see_also=("orphan", "FIN_WAIT_1", "LAST_ACK"),
     ),
     Term(
+        name="TTL",
+        names=("time to live", "hop limit"),
+        meaning="How many more routers may pass a packet on: each takes one away, and drops it at 0.",
+        more=("Most hosts begin with 64 (Windows 128): a reply that arrives with 56 came through 8 routers.",),
+        see_also=("traceroute", "ping"),
+    ),
+    Term(
+        name="SOCKET_ERROR",
+        names=("INVALID_SOCKET",),
+        meaning="What a call of Windows returns when it fails (-1); the peer's FIN is no failure.",
+        more=("recv() returns 0 at the end of file. A program that closes only on SOCKET_ERROR leaks CLOSE_WAIT.",),
+        see_also=("recv()", "close-wait-leak", "claim 002-6"),
+    ),
+    Term(
+        name="port scan",
+        names=("scan", "scanner", "worm", "blaster"),
+        meaning="One program that tries very many hosts or ports: many SYN_SENT there, many RSTs where it knocks.",
+        see_also=("scanner-or-worm-pattern", "inbound-scan", "SYN_SENT"),
+    ),
+    Term(
         name="mini-socket",
         names=("time-wait mini-socket", "minisocket"),
         meaning="The small record that replaces the socket in TIME_WAIT and in FIN_WAIT_2 after close().",
@@ -47,7 +67,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         name="half-close",
-        names=("half closed", "halfclose"),
+        names=("half closed", "halfclose", "半关闭"),
         meaning="One direction is closed, the other still carries data: FIN_WAIT_2 here, CLOSE_WAIT there.",
         more=("Legal, and used by ssh, rsync and HTTP/1.0 proxies. Made by shutdown(SHUT_WR).",),
         see_also=("shutdown()", "FIN_WAIT_2/CLOSE_WAIT"),
@@ -107,14 +127,14 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         name="three-way handshake",
-        names=("handshake", "3-way handshake"),
+        names=("handshake", "3-way handshake", "三次握手"),
         meaning="SYN, SYN,ACK, ACK: both ends learn each other's first sequence number.",
         more=("Done by the two kernels. The server's program is not asked; accept() only fetches the result.",),
         see_also=("CLOSED -> SYN_SENT -> ESTABLISHED", "accept()"),
     ),
     Term(
         name="four-way close",
-        names=("four-way handshake", "teardown"),
+        names=("four-way handshake", "four handshakes", "four-way wave", "teardown", "四次挥手"),
         meaning="FIN, ACK, FIN, ACK: each direction is closed on its own.",
         more=("Three segments when the second end closes at once: its ACK and FIN share one.",),
         see_also=("FIN_WAIT_1 -> TIME_WAIT", "half-close"),
@@ -189,7 +209,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         name="window",
-        names=("receive window", "rwnd", "rcv_wnd", "win", "window scale", "window scaling"),
+        names=("receive window", "rwnd", "rcv_wnd", "win", "window scale", "wscale", "window scaling"),
         meaning="How many octets the receiver is ready to take beyond what it has acknowledged.",
         more=("16 bits in the header, times 2 to the scale both ends told in their SYN (RFC 7323). 0 stops the peer.",),
         see_also=("persist", "Recv-Q", "net.ipv4.tcp_window_scaling", "zero-window-peer-slow"),
@@ -230,7 +250,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         name="SACK",
-        names=("selective acknowledgement", "selective acknowledgment"),
+        names=("selective acknowledgement", "selective acknowledgment", "sackOK"),
         meaning="An option of the ACK that names what has arrived beyond a gap, so that only the gap is sent again.",
         see_also=("net.ipv4.tcp_sack", "fast retransmit"),
     ),
@@ -243,7 +263,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         name="quiet time",
-        names=("quiet time concept",),
+        names=("quiet time concept", "平静时间"),
         meaning="After a crash a host keeps quiet for 2 minutes, lest old segments fit new connections (§3.4.3).",
         more=("It is not TIME_WAIT. Linux does not wait so: random first numbers and timestamps do the work.",),
         see_also=("2msl", "sequence number"),

@@ -165,6 +165,31 @@ TOOLS: tuple[Tool, ...] = (
         see_also=("SYN_SENT",),
     ),
     Tool(
+        name="telnet",
+        names=("nc", "netcat"),
+        summary="Opens a TCP connection by hand: whether a port answers.",
+        shows=("Connected, refused (RST came back) or no answer (nothing did).",),
+        hides=(
+            "Whether the program has taken the connection: the kernel completes handshakes before accept().",
+            "Which of drop, absent host and full accept queue it is when nothing answers.",
+        ),
+        same=(("telnet HOST PORT", "tcpscope trace port PORT"),),
+        see_also=("accept queue", "ECONNREFUSED", "ETIMEDOUT"),
+    ),
+    Tool(
+        name="kill",
+        names=("kill -9", "kill -9 PID", "SIGKILL", "pkill", "killall", "Ctrl-C", "SIGINT"),
+        summary="Ends a process; its kernel then closes every socket that no other process holds.",
+        shows=("FIN goes out for each connection, RST where received data was not read.",),
+        hides=(
+            "Other holders: a socket that a forked process holds too stays as it is.",
+            "What the peer does: its end stays in CLOSE_WAIT until its program closes.",
+            "Why it leaked: the next process does it again.",
+        ),
+        same=(("kill -9 PID", "tcpscope kill 'pid = PID'"),),
+        see_also=("shared-socket-holders", "CLOSE_WAIT", "claim 002-7"),
+    ),
+    Tool(
         name="node_exporter",
         names=("prometheus", "node exporter", "netdata"),
         summary="Prometheus' exporter: counters and gauges of the host as time series, no sockets.",
@@ -204,8 +229,18 @@ _BY_NAME = {fold(name): tool for tool in TOOLS for name in (tool.name, *tool.nam
 
 
 def tool_named(text: str) -> Tool | None:
-    """Return the tool of this name, or ``None``."""
-    return _BY_NAME.get(fold(text))
+    """Return the tool of this name, or the one a command line starts (``$ sudo /usr/sbin/lsof -i:80 | grep x``)."""
+    return _BY_NAME.get(fold(text)) or _started_by(text.split())
+
+
+def _started_by(words: list[str]) -> Tool | None:
+    while words and words[0].lower() in ("$", "#", "sudo"):
+        words = words[1:]
+    if not words:
+        return None
+    # Why: articles lose the blank before an option (netstat-a).
+    program, dash, _ = words[0].rpartition("/")[2].lower().partition("-")
+    return _BY_NAME.get(fold(program)) if dash or len(words) > 1 else None
 
 
 def explain_tool(tool: Tool) -> Answer:

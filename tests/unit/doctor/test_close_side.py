@@ -251,4 +251,8 @@ def test_close_wait_single_with_its_other_end_in_sight_names_who_has_to_close():
     assert finding.severity == Severity.INFO
     assert "java (2215) has not closed 1 connection" in finding.title
     assert any("FIN_WAIT_2 there / CLOSE_WAIT here" in line for line in finding.evidence)
-    assert not found("close-wait-leak", snap(here))
+    (alone,) = found("close-wait-leak", snap(here))
+    assert alone.severity == Severity.INFO
+    assert alone.confidence < finding.confidence
+    young = here._replace(tcp_info=here.tcp_info._replace(last_ack_recv_ms=900, last_data_recv_ms=900))
+    assert not found("close-wait-leak", snap(young))
