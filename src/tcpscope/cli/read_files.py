@@ -10,6 +10,7 @@ from tcpscope.model.record import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
     from tcpscope.model.snapshot import Snapshot
 
@@ -18,6 +19,10 @@ CAPTURE_MAGICS = (
     b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a",
     b"\xa1\xb2\xcd\x34", b"\x34\xcd\xb2\xa1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX",
 )  # fmt: skip
+
+
+_MARKS = (b"\xff\xfe", b"\xfe\xff")  #: of UTF-16
+_TEXT = frozenset((*b"\t\r\n\x1b", *range(32, 256)))
 
 
 class Refused(NamedTuple):
@@ -81,7 +86,24 @@ def is_capture(path: str) -> bool:
     if os.path.isdir(path) or _is_pattern(path):
         return True
     with open(path, "rb") as file:
-        return file.read(4).startswith(CAPTURE_MAGICS)
+        start = file.read(4)
+        if not start.startswith(CAPTURE_MAGICS):
+            return False
+        file.seek(0)
+        return not _holds_text(file)
+
+
+def _holds_text(file: BinaryIO) -> bool:
+    """Whether a file is compressed, and text."""
+    from tcpscope.capture.stream import open_stream
+    from tcpscope.model.errors import TcpscopeError
+
+    try:
+        stream = open_stream(file)
+        start = stream.peek(24) if stream.compression else b""
+    except TcpscopeError:  # Why: its reader says what is missing
+        return False
+    return bool(start) and not stream.damage and (start[:2] in _MARKS or all(byte in _TEXT for byte in start))
 
 
 def _expand(words: Sequence[str], found: Files) -> Iterator[str]:

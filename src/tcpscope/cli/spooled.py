@@ -12,7 +12,7 @@ import tempfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO, TextIO
 
 #: A text of tcpdump shows it within this much; every line of TCP that tcpdump prints has the mark.
@@ -67,8 +67,8 @@ class Spooled:
         name = self._copy(word) if _is_pipe(word) else word
         if not _is_printed(_beginning(name)):
             return name
-        with open(name, encoding="utf-8", errors="replace") as file:
-            return self._keep(file, word)
+        with open(name, "rb") as file:
+            return self._keep((line.decode("utf-8", "replace") for line in _iter_lines(file)), word)
 
     def _spool_input(self) -> str:
         """Take standard input when tcpdump printed it; leave it to be read from its beginning when not."""
@@ -112,11 +112,29 @@ def _is_pipe(word: str) -> bool:
 
 
 def _beginning(path: str) -> bytes:
+    from tcpscope.capture.stream import open_stream
+    from tcpscope.model.errors import TcpscopeError
+
     try:
+        if not os.path.isfile(path):
+            return b""
         with open(path, "rb") as file:
-            return file.read(_LOOK_BYTES)
-    except OSError:
+            return open_stream(file).peek(_LOOK_BYTES)
+    except (OSError, TcpscopeError):
         return b""  # Why: it is named with its reason by its reader
+
+
+def _iter_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a text, compressed or not; a line longer than any of tcpdump is left out."""
+    from tcpscope.capture.stream import open_stream
+
+    stream, tail, piece = open_stream(file), b"", bytearray(_LOOK_BYTES)
+    while got := stream.readinto(memoryview(piece)):
+        *lines, tail = (tail + piece[:got]).split(b"\n")
+        yield from lines
+        if len(tail) > _LOOK_BYTES:
+            tail = b""
+    yield tail
 
 
 def _is_printed(start: bytes) -> bool:

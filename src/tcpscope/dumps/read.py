@@ -6,6 +6,7 @@ import os
 import sys
 import time
 
+from tcpscope.capture.stream import ByteStream, open_stream
 from tcpscope.dumps.looks import DumpReader
 from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.snapshot import Snapshot
@@ -30,7 +31,12 @@ def read_dumps(path: str) -> list[Snapshot]:
     if path == "-":
         return _read_stream(sys.stdin.buffer, "standard input", time.time_ns())
     with open(path, "rb") as file:
-        return _read_stream(file, path, os.fstat(file.fileno()).st_mtime_ns)
+        stream = open_stream(file)
+        looks = _read_stream(stream, path, os.fstat(file.fileno()).st_mtime_ns)
+    if stream.damage:
+        why = f"{path}: {stream.damage[0].what} at byte {stream.damage[0].place_bytes}: the dump may go on."
+        looks[-1] = with_note(looks[-1], why)
+    return looks
 
 
 def read_dump(path: str) -> Snapshot:
@@ -72,7 +78,7 @@ def with_ages(previous: Snapshot, snapshot: Snapshot) -> Snapshot:
 
 
 def _with_comparable_time(previous: Snapshot, snapshot: Snapshot) -> Snapshot:
-    times, coverage = {previous.coverage.time_from, snapshot.coverage.time_from}, snapshot.coverage
+    times = {previous.coverage.time_from, snapshot.coverage.time_from}
     if "file" not in times:
         return snapshot
     if len(times) > 1:
@@ -85,7 +91,7 @@ def _with_comparable_time(previous: Snapshot, snapshot: Snapshot) -> Snapshot:
             "The time between the looks is that between their files: "
             "ages and rates are right if each was written when its tool ran."
         )
-    return snapshot._replace(coverage=coverage._replace(notes=(*coverage.notes, note)))
+    return with_note(snapshot, note)
 
 
 def _may_be_one(first: Socket, second: Socket) -> bool:
@@ -94,11 +100,17 @@ def _may_be_one(first: Socket, second: Socket) -> bool:
     return (len(cookies) < 2 or 0 in cookies) and (len(inodes) < 2 or min(inodes) < 1)
 
 
-def _read_stream(stream: IO[bytes], name: str, taken_ns: int) -> list[Snapshot]:
+def with_note(snapshot: Snapshot, note: str) -> Snapshot:
+    """Return the snapshot with one more sentence about what could not be seen."""
+    coverage = snapshot.coverage
+    return snapshot._replace(coverage=coverage._replace(notes=(*coverage.notes, note)))
+
+
+def _read_stream(stream: ByteStream | IO[bytes], name: str, taken_ns: int) -> list[Snapshot]:
     reader = DumpReader()
     total, tail = 0, ""
     decoder = None
-    while piece := stream.read(_PIECE_BYTES):
+    while piece := _read_piece(stream):
         if decoder is None:
             decoder = _choose_decoder(piece, name)
         total += len(piece)
@@ -118,11 +130,21 @@ def _read_stream(stream: IO[bytes], name: str, taken_ns: int) -> list[Snapshot]:
     return looks
 
 
+def _read_piece(stream: ByteStream | IO[bytes]) -> bytes:
+    if not isinstance(stream, ByteStream):
+        return stream.read(_PIECE_BYTES)
+    piece = bytearray(_PIECE_BYTES)
+    return bytes(piece[: stream.readinto(memoryview(piece))])
+
+
 def _choose_decoder(piece: bytes, name: str) -> IncrementalDecoder:
     import codecs
 
     if piece[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what PowerShell writes with >
         return codecs.getincrementaldecoder("utf-16")("replace")
+    start = piece[:512]
+    if not any(start[1::2]) and all(start[::2]) and len(start) > 7:  # the same without its mark
+        return codecs.getincrementaldecoder("utf-16-le")("replace")
     if b"\0" in piece[:4096] and not _is_fields(piece):
         raise TcpscopeError(
             f"{name} is no text: expected a capture, or the output of netstat, ss, lsof or /proc/net/tcp"

@@ -1,7 +1,9 @@
 """Several files, good and bad, captures and dumps: each good one is shown, each bad one named; the exit code."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -43,10 +45,11 @@ def read(files, capsys, *arguments):
     return code, done.out, done.err.splitlines()
 
 
+PRINTED = "14:12:45.104687 IP 10.0.0.1.39870 > 10.0.0.2.9502: Flags [S], seq 1, win 32792, length 0\n"
 BAD = {
     "nothing": "nothing: No such file or directory", "nofolder/x.pcap": "there is no folder", "folder": "no capture in",
     "nosuch*": "no capture in", "text": "no row of netstat", "empty": "no row of netstat", "rubbish": "is no text",
-    "gz": "is no capture: it begins like text", "other": "is no text",
+    "gz": "no row of netstat", "other": "is no text",
 }  # fmt: skip
 
 
@@ -55,6 +58,22 @@ def test_file_that_cannot_be_read_is_one_line_and_code_1(files, name, capsys):
     code, out, errors = read(files, capsys, name)
     assert (code, out, len(errors)) == (1, "", 1)
     assert BAD[name] in errors[0] and name.strip("*").partition("/")[0] in errors[0]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_text_is_read_as_the_text(files, compress, capsys):
+    for text, shown in ((DUMP, " socket"), (PRINTED, "1 connection")):
+        (files / "text.packed").write_bytes(compress(text.encode()))
+        code, out, _ = read(files, capsys, "text.packed")
+        assert code == 0 and shown in out.partition("\n")[0]
+
+
+def test_a_compressed_dump_that_breaks_off_keeps_its_rows_and_says_so(files, capsys):
+    rows = "".join(f"tcp 0 0 10.0.0.1:22 10.0.0.{number}:{number * 211} CLOSE_WAIT 9/sshd\n" for number in range(200))
+    (files / "cut.gz").write_bytes(gzip.compress(rows.encode())[:-200])
+    code, out, errors = read(files, capsys, "cut.gz")
+    assert code == 0 and "CLOSE_WAIT" in out
+    assert any("ends early" in error and "the dump may go on" in error for error in errors)
 
 
 @pytest.mark.parametrize("name", ["header.pcap", "cut.pcap", "corrupt.pcap"])
