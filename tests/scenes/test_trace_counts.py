@@ -85,6 +85,7 @@ NORMAL = {
 @in_its_own_namespace
 def test_thousand_connections_are_counted_exactly_in_every_state(netns, half_close):
     number = 1000
+    netns.write_sysctl("net.ipv4.tcp_tw_reuse", 0)  # a TIME_WAIT older than a second would make room for a connect()
     with open_trace(netns.inode, tier="A") as feed:
         assert not feed.missing
         moves = collect(feed, netns, lambda: connect_and_close(number, half_close))
@@ -136,15 +137,17 @@ def test_time_wait_and_fin_wait_2_end_as_often_as_they_began(netns):
 @pytest.mark.slow
 @in_its_own_namespace
 def test_time_wait_ends_after_a_minute_as_often_as_it_began(netns):
+    netns.write_sysctl("net.ipv4.tcp_tw_reuse", 0)
+
     def work():
-        connect_and_close(20)
+        connect_and_close(1000)
         wait_until(lambda: not states_of_tcp(), "the end of TIME_WAIT", seconds=100)
 
     began = time.monotonic()
     with open_trace(netns.inode, tier="A") as feed:
         moves = collect(feed, netns, work)
     ends = [move for move in moves if (move.before, move.after) == (S.TIME_WAIT, S.CLOSED)]
-    assert len(ends) == 20
+    assert len(ends) == 1000
     assert {move.event for move in ends} == {Event.TIME_WAIT_TIMEOUT}
     waited = [move.in_state_ns / 1e9 for move in ends]
     assert min(waited) > 59 and max(waited) < time.monotonic() - began

@@ -157,7 +157,8 @@ def collect_with_perf(work, address):
 
 @in_its_own_namespace
 def test_perf_counts_completed_connections_exactly(netns):
-    number = 200
+    number = 1000
+    netns.write_sysctl("net.ipv4.tcp_tw_reuse", 0)
     with netns.entered():
         moves = collect_with_perf(lambda listener: connect_and_close(number, listener), lonely_address())
     by_call = [(S.CLOSED, S.SYN_SENT), (S.ESTABLISHED, S.FIN_WAIT_1), (S.CLOSE_WAIT, S.LAST_ACK)]

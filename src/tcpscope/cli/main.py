@@ -58,6 +58,7 @@ def _run(argv: list[str]) -> int:
 
 def _dispatch(argv: list[str]) -> int:
     _replace_closed_streams()
+    _buffer_stdout()
     name = argv[0] if argv else "overview"
     if name in ("-h", "--help", "help"):
         return _print_help_of(argv[1]) if len(argv) > 1 and argv[1][:1] != "-" else _print_help()
@@ -160,6 +161,15 @@ def _replace_closed_streams() -> None:
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
     if sys.stderr is None:
         sys.stderr = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
+
+
+def _buffer_stdout() -> None:
+    """Why: with PYTHONUNBUFFERED the rest of a write that a signal interrupts (Ctrl-C, full pipe) is dropped."""
+    import io
+
+    if isinstance(getattr(sys.stdout, "buffer", None), io.FileIO):
+        bare = sys.stdout
+        sys.stdout = open(bare.fileno(), "w", encoding=bare.encoding, errors=bare.errors, closefd=False)  # noqa: SIM115
 
 
 def _forget_unwritten() -> None:

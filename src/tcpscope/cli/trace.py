@@ -32,6 +32,7 @@ EPILOG = """examples:
 marks: ~ a named way in which Linux differs from RFC 9293, ! neither RFC 9293 nor a known difference,
        ? not seen but inferred. The first line names the tier (A: BPF, B: perf, C: polling) and why not a better one.
 """
+_MANY = 20_000  #: records whose telling takes long enough to wonder about
 _SLICE_S = 0.2  #: so long after a signal the run still waits
 
 
@@ -146,6 +147,8 @@ def _iter_batches(feed: Feed, arguments: argparse.Namespace, ending: Ending) -> 
     while not ending.signal and (wait_s := min(_SLICE_S, deadline - time.monotonic())) > 0:
         yield feed.read_transitions(wait_s)
     feed.stop()
+    if (unread := feed.read_unread()) > _MANY and sys.stderr.isatty():
+        print(f"# {unread} records from before the end are still told; Ctrl-C ends at once", file=sys.stderr)
     yield from feed.iter_rest()
 
 
@@ -198,10 +201,11 @@ def _announce(feed: Feed, arguments: argparse.Namespace) -> None:
 
 
 def _tell_loss(feed: Feed, arguments: argparse.Namespace, told: int) -> int:
-    """Tell how many records were lost since the last time; return the total."""
+    """Tell what was lost since the last time; return the total."""
     lost = feed.read_lost()
     if lost > told:
-        print(f'{{"lost":{lost - told}}}' if arguments.json else f"# lost {lost - told} kernel records: counts are low")
+        text = f"# lost {lost - told} {feed.lost_are}: counts are low"
+        print(f'{{"lost":{lost - told}}}' if arguments.json else text)
     return lost
 
 
@@ -216,8 +220,12 @@ def _finish(feed: Feed, arguments: argparse.Namespace, total: int, seconds: floa
     else:
         sys.stdout.flush()
         rest = f", {unread} not read in time" if unread else ""
-        print(f"# {total} transitions in {seconds:.1f} s, {feed.read_lost()} records lost{rest}", file=sys.stderr)
+        print(f"# {_told(total, seconds, feed.read_lost())}{rest}", file=sys.stderr)
     return ending.exit_code(_is_endless(arguments))
+
+
+def _told(total: int, seconds: float, lost: int) -> str:
+    return f"{total} transition{'s' * (total != 1)} in {seconds:.1f} s, {lost} lost"
 
 
 def _is_endless(arguments: argparse.Namespace) -> bool:
@@ -275,7 +283,7 @@ def _print_counts(
 
     write(render_counts(counts, arguments.names, LIFE_ORDER))
     sys.stdout.flush()
-    print(f"# {total} transitions in {seconds:.1f} s, {lost} records lost", file=sys.stderr)
+    print(f"# {_told(total, seconds, lost)}", file=sys.stderr)
 
 
 # ladder

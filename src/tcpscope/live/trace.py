@@ -37,11 +37,15 @@ class Source(Protocol):
     def tells_namespaces(self) -> bool:
         """Whether it keeps to the namespace asked for."""
 
+    @property
+    def lost_are(self) -> str:
+        """What :meth:`read_lost` counts."""
+
     def read(self, timeout_s: float) -> list[Transition]:
         """Wait at most so long for transitions."""
 
     def read_lost(self) -> int:
-        """Return how many records were lost since the start."""
+        """Return how much was lost since the start."""
 
     def read_unread(self) -> int:
         """Return how many records were written and not told yet."""
@@ -146,8 +150,13 @@ class Feed:
             self._counts[pair] = self._counts.get(pair, 0) + 1
 
     def read_lost(self) -> int:
-        """Return how many kernel records were lost since the start."""
+        """Return how many :attr:`lost_are` lost since the start."""
         return self._source.read_lost()
+
+    @property
+    def lost_are(self) -> str:
+        """What this tier loses when it loses something."""
+        return self._source.lost_are
 
     def read_unread(self) -> int:
         """Return how many records were written and not told yet: what ending now would leave untold."""

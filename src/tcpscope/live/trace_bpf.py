@@ -26,6 +26,7 @@ class BpfSource:
     """Transitions from tracepoints by BPF. ``netns`` ``None`` is every namespace."""
 
     tells_namespaces = True
+    lost_are = "kernel records"
 
     def __init__(self, netns: int | None, details: bool = False) -> None:
         self._tracer = TcpTracer(netns, details)

@@ -41,6 +41,7 @@ _TIMERS = ("timer/timer_start", "timer/timer_expire_entry")
 MISSING = (
     "handshakes that fail (SYN_RECEIVED is seen when it completes)",
     "mini-sockets that end before their timer",
+    "the FIN that ends FIN_WAIT_2 (looked for now and then, in this namespace)",
     "holders of sockets that made no call",
 )
 
@@ -185,6 +186,7 @@ class PerfSource:
     """Transitions of every namespace from perf. Raises :class:`NotPermitted` or :class:`Unsupported`."""
 
     tells_namespaces = False
+    lost_are = "kernel records"
 
     def __init__(self, netns: int | None, details: bool = False) -> None:
         self.missing = list(MISSING)

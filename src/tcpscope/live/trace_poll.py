@@ -7,6 +7,7 @@ to what was seen and says so; a connection that lived and died between two looks
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Iterable
@@ -164,6 +165,7 @@ class PollSource:
     """Transitions from looks at the calling thread's namespace. Raises :class:`Unsupported` for another one."""
 
     tells_namespaces = True
+    lost_are = "connections that came and went between two looks"
 
     def __init__(self, netns: int | None, details: bool = False) -> None:
         own = own_inode()
@@ -172,6 +174,8 @@ class PollSource:
         self.missing = ["steps between two looks", "connections that live shorter than the time between two looks"]
         if netns is None:
             self.missing.append("other namespaces")
+        if os.geteuid():
+            self.missing.append("programs of other users")
         if details:
             self.missing.append("retransmissions")
         self._epoch_ns = time.time_ns() - time.monotonic_ns()

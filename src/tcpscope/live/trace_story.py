@@ -208,7 +208,7 @@ class Story:
 
     def _on_child(self, event: KernelEvent) -> None:
         """The last ACK of a handshake made a socket of a request: the state began with the request."""
-        life = Life(event.key, self._flow(event), SYN_RECEIVED, event.t_ns)
+        life = Life(event.key, self._flow(event), SYN_RECEIVED, None)
         self._sockets[event.address] = life
         request = self._handshakes.get(event.key)
         if request is not None:
@@ -217,7 +217,8 @@ class Story:
             return
         cause = "seen at the last ACK only: SYN cookie, Fast Open, or begun before this trace"
         deduced = Event.SYN, cause if self._sees_requests else ""
-        self._out.append(self._move(event, life, LISTEN, SYN_RECEIVED, deduced)._replace(in_state_ns=None))
+        move = self._move(event, life, LISTEN, SYN_RECEIVED, deduced)
+        self._out.append(move._replace(certainty="inferred", latest_ns=move.when_ns))
 
     def _on_closed(self, event: KernelEvent, life: Life, before: State) -> None:
         self._sockets.pop(event.address, None)

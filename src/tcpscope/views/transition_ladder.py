@@ -36,7 +36,7 @@ class Ladder:
 
     def __init__(self, first: Transition, names: str = "netstat") -> None:
         opener_is_remote = first.before is State.LISTEN or first.event is Event.SYN
-        flow = first.flow.reversed if opener_is_remote else first.flow
+        flow = _plain(first.flow.reversed if opener_is_remote else first.flow)
         self.left, self.right = flow.local, flow.remote
         self._flow = flow
         self._names = names
@@ -45,7 +45,7 @@ class Ladder:
 
     def takes(self, flow: Flow) -> bool:
         """Whether a transition of ``flow`` belongs here."""
-        return flow in (self._flow, self._flow.reversed)
+        return _plain(flow) in (self._flow, self._flow.reversed)
 
     @property
     def is_over(self) -> bool:
@@ -54,11 +54,12 @@ class Ladder:
 
     def rung(self, move: Transition) -> Rung:
         """Return the rung of one transition of this connection."""
-        is_left = move.flow.local == self.left
-        self._states[move.flow.local] = move.after
+        here = _plain(move.flow).local
+        is_left = here == self.left
+        self._states[here] = move.after
         text, towards = _place(move, is_left)
         remark = spell_remark(move)
-        program = f"{escape(move.by.name)}({move.by.pid})" if move.by and move.event in _CALLS else ""
+        program = f"{escape(move.by.name or '?')}({move.by.pid})" if move.by and move.event in _CALLS else ""
         return Rung(
             time="+" + spell_short(move.when_ns - self._start_ns),
             left=self._spell(self.left),
@@ -71,6 +72,12 @@ class Ladder:
     def _spell(self, end: Endpoint) -> str:
         state = self._states.get(end)
         return "" if state is None else DIALECTS[self._names][state]
+
+
+def _plain(flow: Flow) -> Flow:
+    """Return the flow as both ends know it: a dual-stack socket has v4-mapped addresses, its peer IPv4 ones."""
+    local, remote = (end._replace(address=end.unmapped) for end in (flow.local, flow.remote))
+    return Flow(local, remote, flow.proto)
 
 
 def _place(move: Transition, is_left: bool) -> tuple[str, str]:

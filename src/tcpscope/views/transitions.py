@@ -47,7 +47,7 @@ class TransitionTable:
         self._states = Spelled(lambda pair: " ".join(_state(state, style) for state in pair))
         self._flows = Spelled(lambda flow: f"{_end(flow.local):<21} {_end(flow.remote):<21}")
         self._events = Spelled(lambda event: f"{'' if event is None else _EVENTS[event]:<17}")
-        self._programs = Spelled(lambda by: f"{escape(by.name)}({by.pid})" if by else "-")
+        self._programs = Spelled(lambda by: f"{escape(by.name or '?')}({by.pid})" if by else "-")
 
     def spell(self, moves: Iterable[Transition]) -> str:
         """Return a line for each move, in one piece."""
@@ -121,7 +121,5 @@ def _cell(index: int, text: str) -> str:
 
 
 def _end(end: Endpoint) -> str:
-    address, port = end
-    if ":" in address:
-        address = f"[{address}]"
-    return f"{address}:{port or '*'}"
+    """Spell an end as its peer spells it: one that a dual-stack socket serves has its IPv4 address."""
+    return str(end._replace(address=end.unmapped))

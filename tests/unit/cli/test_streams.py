@@ -1,14 +1,17 @@
 """Where the output goes may be closed, full, cut off or a terminal: never a traceback, and the right exit code."""
 
+import fcntl
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
+from tests.patience import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 TCPSCOPE = [sys.executable, "-I", "-S", str(ROOT / "tcpscope")]
@@ -166,3 +169,28 @@ def test_filter_without_a_command_is_told_where_it_goes(words, hint, capsys):
 
     assert main(words) == 2
     assert hint in capsys.readouterr().err
+
+
+def test_unbuffered_output_is_whole_although_a_signal_interrupts_its_writing(tmp_path):
+    """PYTHONUNBUFFERED drops what write(2) leaves over: here the pipe is full when the signal comes."""
+    program = """
+import os, signal, sys
+from tcpscope.cli import main
+main._buffer_stdout()
+signal.signal(signal.SIGUSR1, lambda *_: None)
+print("ready", file=sys.stderr, flush=True)
+sys.stdout.write("x" * 500_000)
+sys.stdout.flush()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    assert process.stderr.readline() == b"ready\n"
+    wait_until(lambda: waiting_bytes(process.stdout) == fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ), "a full pipe")
+    process.send_signal(signal.SIGUSR1)
+    assert len(process.communicate()[0]) == 500_000
+
+
+def waiting_bytes(pipe):
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -12,8 +12,10 @@ from tests.unit.live.kernel_records import (
     ESTAB,
     FW1,
     FW2,
+    LISTEN,
     MS,
     SERVER,
+    SYN_RECV,
     SYN_SENT,
     TW,
     Paper,
@@ -147,6 +149,19 @@ def test_held_end_without_explanation_is_told_open_after_a_while():
     story.feed(iter_events(paper.stretch()))
     (move,) = story.take(paper.now_ns + trace_story.HOLD_NS["reset"] + 1)
     assert (move.after, move.event) == (S.CLOSED, None)
+
+
+@pytest.mark.parametrize("sees_requests", [True, False])
+def test_child_without_a_request_says_that_its_syn_was_not_seen(sees_requests):
+    """SYN cookies, and tier B: the SYN came some time before, so the time in SYN_RECEIVED is not known either."""
+    paper = Paper()
+    paper.state(1, LISTEN, SYN_RECV)
+    paper.state(1, SYN_RECV, ESTAB)
+    born, done = tell(paper, sees_requests=sees_requests)
+    assert (born.before, born.event, born.after, born.certainty) == (S.LISTEN, E.SYN, S.SYN_RECEIVED, "inferred")
+    assert (born.earliest_ns, born.latest_ns) == (None, born.when_ns)
+    assert bool(born.cause) is sees_requests
+    assert (done.event, done.certainty, done.in_state_ns) == (E.ACK_OF_SYN, "seen", None)
 
 
 def test_old_reset_does_not_explain_a_later_end():

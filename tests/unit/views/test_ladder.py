@@ -59,6 +59,19 @@ def test_ladder_is_over_when_every_end_seen_has_ended():
     assert not ladder.takes(Flow(FLOW.local, Endpoint("10.0.0.2", 81)))
 
 
+def test_ends_of_a_dual_stack_listener_are_one_connection():
+    """The client has IPv4 addresses, the socket that serves it v4-mapped ones of the same."""
+    mapped = Flow(*(Endpoint(f"::ffff:{end.address}", end.port) for end in (FLOW.remote, FLOW.local)))
+    opened = move(FLOW, S.CLOSED, E.OPEN_ACTIVE, S.SYN_SENT, 0)
+    ladder = Ladder(opened)
+    assert ladder.takes(mapped)
+    ladder.rung(opened)
+    rung = ladder.rung(move(mapped, S.LISTEN, E.SYN, S.SYN_RECEIVED, 10))
+    assert (rung.left, rung.right) == ("SYN_SENT", "SYN_RECV")
+    served_first = Ladder(move(mapped, S.LISTEN, E.SYN, S.SYN_RECEIVED, 10))
+    assert (served_first.left, served_first.right) == (FLOW.local, FLOW.remote)
+
+
 def test_durations_are_short():
     values = [None, 999, 65_000, 1_200_000, 12_000_000_000, 185_000_000_000, 15_000_000_000_000]
     assert [spell_short(value) for value in values] == ["-", "0us", "65us", "1.2ms", "12.0s", "3m05s", "4h10m"]

@@ -54,6 +54,18 @@ def test_line_of_all_namespaces_begins_with_the_number():
     assert line_of(move(FLOW, S.CLOSED, E.SYN, S.LISTEN, 1, netns=42), netns=True).startswith("42  ")
 
 
+def test_address_is_spelled_as_the_peer_spells_it():
+    served = Flow(Endpoint("::ffff:10.0.0.2", 80), Endpoint("::ffff:10.0.0.1", 40000))
+    line = line_of(move(served, S.ESTABLISHED, E.FIN, S.CLOSE_WAIT, 1))
+    assert " 10.0.0.2:80           10.0.0.1:40000 " in line
+    far = Flow(Endpoint("2001:db8::1", 80), Endpoint("::", 0))
+    assert " [2001:db8::1]:80      [::]:* " in line_of(move(far, S.CLOSED, E.OPEN_PASSIVE, S.LISTEN, 1))
+
+
+def test_program_that_was_gone_before_its_name_was_read_still_has_a_number():
+    assert line_of(move(FLOW, S.CLOSED, E.CLOSE, S.LISTEN, 1, by=Owner(7, ""))).endswith(" ?(7)")
+
+
 def test_clock_follows_the_moves_over_seconds_and_back():
     """A move that was held back may be older than the one before it."""
     seconds = [0, 999_999, 1_000_000, 59_999_999, 2_000_000, 0]
