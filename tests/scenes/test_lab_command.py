@@ -54,6 +54,14 @@ def test_run_as_json_says_what_was_shown():
 
 
 @pytest.mark.root
+def test_run_of_rows_shows_each_of_them():
+    done = run("lab", "run", "rows-of-closed")
+    assert done.returncode == 0, done.stdout
+    assert "  CLOSED.OPEN_PASSIVE: LISTEN, sends NOTHING\n" in done.stdout
+    assert "ok: rows-of-closed" in done.stdout
+
+
+@pytest.mark.root
 def test_explain_tells_the_story_with_both_ends():
     done = run("lab", "run", "close-wait", "--explain")
     assert done.returncode == 0

@@ -140,8 +140,10 @@ def _play(scene: Scene, arguments: argparse.Namespace) -> Outcome:
     outcome = play_scene(scene, on_moment, hold)
     if arguments.json:
         return outcome
-    if not is_told and outcome.checkpoints and outcome.ok:
-        _print(draw_checkpoint(outcome.checkpoints[-1]))
+    if not is_told and outcome.ok:
+        # Why: the last checkpoint says it all; a scene without any has shown its facts alone.
+        _print(line for checkpoint in outcome.checkpoints[-1:] for line in draw_checkpoint(checkpoint))
+        _print(f"  {fact.text}: {fact.shown}" for fact in outcome.facts if not outcome.checkpoints)
         _print(line for diagnosis in outcome.diagnoses for line in draw_diagnosis(diagnosis))
     _print(sum_up(outcome))
     print()
