@@ -160,7 +160,7 @@ class PerfRings:
             if length < _HEADER.size:
                 break
             body = at + _HEADER.size
-            if kind == _RECORD_SAMPLE:
+            if kind == _RECORD_SAMPLE and body + _SAMPLE.size <= len(data):
                 pid, _, t_ns, raw_bytes = _SAMPLE.unpack_from(data, body)
                 start = body + _SAMPLE.size
                 samples.append(Sample(t_ns, cpu, pid, data[start : start + raw_bytes]))
