@@ -36,11 +36,12 @@ class Direction(NamedTuple):
     filled_holes: int = 0  #: retransmissions of what was never captured: lost before the capture
     copies: int = 0  #: packets captured once more, by a mirror port or at another interface; counted nowhere else
     ip_bytes: int = 0  #: octets of all IP packets, headers and all
+    resets_late: int = 0  #: to an end that had closed: answers to what was still on its way
 
     @property
     def resets(self) -> int:
         """All resets, wherever they lay."""
-        return self.resets_legal + self.resets_challenged + self.resets_blind
+        return self.resets_legal + self.resets_challenged + self.resets_blind + self.resets_late
 
 
 class Connection(NamedTuple):

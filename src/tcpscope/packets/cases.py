@@ -116,26 +116,38 @@ def iter_kinds(both: Both) -> Iterator[tuple[str, Truth, dict[str, Numbers]]]:
     is_half_open = is_pair & (is_unanswered ^ True) & (server.state == layout.S_SYN_RECEIVED)
     yield "unanswered", is_unanswered, {"repeats": client.packets - 1}
     yield "half-open", is_half_open, {"repeats": server.retransmissions}
-    yield "answered", (is_self | is_unanswered | is_half_open) ^ True, {"segments": client.packets + server.packets}
+    client_resets = client.resets_legal + client.resets_challenged
+    is_rejected = is_pair & (server.state == layout.S_LISTEN) & (server.packets > 0) & (client_resets > 0)
+    yield "rejected", is_rejected, {}
+    yield (
+        "answered",
+        (is_self | is_unanswered | is_half_open | is_rejected) ^ True,
+        {"segments": client.packets + server.packets},
+    )
     repeats = client.retransmissions + server.retransmissions
     is_loss = is_pair & (repeats > 0) & (server.packets > 0)
     yield "loss", is_loss, {"repeats": repeats, "before": both.filled_holes}
     blind = client.resets_blind + server.resets_blind
     yield "blind-resets", is_pair & (blind > 0), {"resets": blind}
+    silences = [_is_repeating_into_silence(both, *ends) for ends in ((client, server), (server, client))]
+    is_broken = is_pair & silences[0][0] & silences[1][0]
+    yield "both-repeat", is_broken, {"repeats": repeats}
     for role, end, other, peer in (("client", client, "server", server), ("server", server, "client", client)):
         peer_closed = _is_one_of(peer.state, (layout.S_FIN_WAIT_1, layout.S_FIN_WAIT_2, *_GONE))
         never_closes = is_pair & (end.state == layout.S_CLOSE_WAIT) & peer_closed & (both.idle_ns > 0)
         yield f"{role}-never-closes", never_closes, {"idle_ms": both.idle_ns // 10**6}
         is_reset = is_pair & (end.resets_legal + end.resets_challenged > 0) & (end.state == layout.S_CLOSED)
         has_answered = (end.bits >> (layout.LETTERS_SHIFT + layout.L_SYN_ACK) & 1) > 0
-        is_refusal = is_reset & (has_answered ^ True) if role == "server" else is_reset & False
+        has_asked = (peer.bits >> (layout.LETTERS_SHIFT + layout.L_SYN) & 1) > 0
+        is_refusal = is_reset & (has_answered ^ True) & has_asked if role == "server" else is_reset & False
         yield "refused", is_refusal, {}
-        yield f"reset-by-{role}", is_reset ^ is_refusal, {}
+        yield f"reset-by-{role}", (is_reset ^ is_refusal) & (is_rejected ^ True), {}
         is_last = ((end.window_mss & 0xFFFF) == 0) * 1
         yield f"{role}-zero-window", is_pair & (end.zero_windows > 0), {"zeros": end.zero_windows, "last": is_last}
-        is_silence, is_large, sums = _is_repeating_into_silence(both, end, peer)
-        yield "pmtu", is_pair & is_silence & is_large, sums
-        yield f"{other}-gone", is_pair & is_silence & (is_large ^ True), sums
+        is_silence, is_large, sums = silences[0 if role == "client" else 1]
+        is_one_sided = is_pair & is_silence & (is_broken ^ True)
+        yield "pmtu", is_one_sided & is_large, sums
+        yield f"{other}-gone", is_one_sided & (is_large ^ True), sums
 
 
 def _is_repeating_into_silence(both: Both, end: Side, peer: Side) -> tuple[Truth, Truth, dict[str, Numbers]]:
@@ -144,7 +156,7 @@ def _is_repeating_into_silence(both: Both, end: Side, peer: Side) -> tuple[Truth
     waiting = (end.nxt - peer.acked) & layout.M
     is_waiting = (waiting > 0) & (waiting < layout.HALFWAY)
     is_silence = (end.retransmissions >= 3) & has_numbers & is_waiting & (end.state != layout.S_CLOSED)
-    mss = peer.window_mss >> 16 & 0x7FFF
+    mss = peer.window_mss >> 16 & 0xFFFF
     is_large = (waiting >= mss + (mss == 0) * 1220) & ((both.too_big > 0) | (peer.duplicate_acks > 0))
     return is_silence, is_large, {"repeats": end.retransmissions, "waiting": waiting, "too_big": both.too_big}
 

@@ -131,7 +131,7 @@ def account(f: Ints, q: Ints, x: Ints, g: Ints, s: int, r: int) -> None:
         note_letter(f, q, x, s, L_RESET)
         return
     if g[SEG_MSS]:
-        f[s + WINDOW_MSS] = f[s + WINDOW_MSS] & 0xFFFF | (g[SEG_MSS] & 0x7FFF) << 16
+        f[s + WINDOW_MSS] = f[s + WINDOW_MSS] & 0xFFFF | (g[SEG_MSS] & 0xFFFF) << 16
     if flags & SYN:
         count_syn(f, q, x, g, s)
     else:
@@ -204,7 +204,8 @@ def count_ack(f: Ints, q: Ints, x: Ints, g: Ints, s: int, r: int) -> None:
             if (f[s + NXT] - g[SEG_SEQ]) & M == 0:
                 x[e + DUPLICATE_ACKS] += 1
     if wnd == 0:
-        x[e + ZERO_WINDOWS] += 1
+        if not flags & FIN:  # Why: who has closed need not read
+            x[e + ZERO_WINDOWS] += 1
         note_letter(f, q, x, s, L_ZERO_WINDOW)
     f[s + WINDOW_MSS] = f[s + WINDOW_MSS] & ~0xFFFF | wnd
     if bits & HAS_RCV and 0 < (ack - f[s + RCV]) & M < ANY_WINDOW:

@@ -110,6 +110,27 @@ def _refused(cases: Cases) -> Iterator[Finding]:
         )
 
 
+def _rejected(cases: Cases) -> Iterator[Finding]:
+    """F19 syn-flood, F45 reset-by-peer-rate: a handshake that its client resets."""
+    for group in cases.of("rejected"):
+        where, count, answered = _spell(group.server), group.total, cases.answered.get(group.server, 0)
+        if group.clients >= FLOOD_CLIENTS and answered < count / 10:
+            yield _flood(group, f"{count} SYN|ACKs answered by a reset, {answered} completed handshakes")
+        elif count >= 3:
+            yield Finding(
+                "reset-by-peer-rate",
+                Severity.LOW,
+                0.7,
+                f"the client answers the SYN|ACK with a reset: {_times(count, 'connection')} with {where}",
+                "No connection was meant: a port scan, a health check that only knocks, or an address that somebody "
+                "else uses.",
+                scope=where,
+                evidence=(f"{answered} other connections to it were opened", _numbers(group)),
+                counter_evidence=("data or an ACK of the client before its reset",),
+                remedies=(Remedy("config", "nothing to do at the server: its program never saw these"),),
+            )
+
+
 def _never_closes(cases: Cases) -> Iterator[Finding]:
     """F01 close-wait-leak, at either end."""
     for role, other in (("server", "client"), ("client", "server")):
@@ -246,6 +267,24 @@ def _vanished(cases: Cases) -> Iterator[Finding]:
             )
 
 
+def _broken_path(cases: Cases) -> Iterator[Finding]:
+    """F35 retransmission-stall: both ends are there and neither hears the other."""
+    for group in cases.of("both-repeat"):
+        where = _spell(group.server)
+        yield Finding(
+            "retransmission-stall",
+            Severity.MEDIUM,
+            0.7,
+            f"the path is cut on both sides of this capture: {_times(group.total, 'connection')} with {where}",
+            "Both ends send the same again and again, and neither acknowledges the other, so both live and what passes "
+            "here reaches neither of them.",
+            scope=where,
+            evidence=(f"{group.sums['repeats']} retransmissions of both", _numbers(group)),
+            counter_evidence=("an ACK of either end in this capture after the other's repeats",),
+            remedies=(Remedy("command", "capture at both ends and compare with this one"),),
+        )
+
+
 def _zero_windows(cases: Cases) -> Iterator[Finding]:
     """F38 zero-window-peer-slow."""
     for role in ("client", "server"):
@@ -284,12 +323,14 @@ RULES: tuple[Callable[[Cases], Iterator[Finding]], ...] = (
     _flood_or_silence,
     _half_open,
     _refused,
+    _rejected,
     _never_closes,
     _resets,
     _forged_resets,
     _loss,
     _black_hole,
     _vanished,
+    _broken_path,
     _zero_windows,
     _self_connects,
 )

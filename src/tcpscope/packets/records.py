@@ -175,7 +175,7 @@ def _direction(f: list[int], q: list[int], extra: list[int], end: int) -> Direct
         turns = max(round((text - span) / (1 << 32)), 0)
         stream = (span if span < layout.M - 1 else 0) + (turns << 32)
     rtt_us = f[half + layout.RTT_MIN_US]
-    mss = f[half + layout.WINDOW_MSS] >> 16 & 0x7FFF
+    mss = f[half + layout.WINDOW_MSS] >> 16 & 0xFFFF
     return Direction(
         f[half + layout.PACKETS],
         text,
@@ -196,6 +196,7 @@ def _direction(f: list[int], q: list[int], extra: list[int], end: int) -> Direct
         extra[x + layout.FILLED_HOLES],
         extra[layout.COPIES + end],
         text + _header_bytes(f, half),
+        extra[layout.RESETS_LATE + end],
     )
 
 
@@ -254,6 +255,9 @@ def _notes(f: list[int], extra: list[int], is_self: bool, is_certain: bool) -> t
     copies = extra[layout.COPIES] + extra[layout.COPIES + 1]
     if copies:
         notes.append(f"{copies} copies of packets (a mirror port, or several interfaces): each packet is counted once")
+    missed = extra[layout.MISSED_BYTES] + extra[layout.EXTRA_HALF + layout.MISSED_BYTES]
+    if missed:
+        notes.append(f"{missed} octets acknowledged but not captured")
     for word, what in (
         (layout.ICMP_HARD_SEEN, "ICMP port or protocol unreachable"),
         (layout.ICMP_SOFT_SEEN, "ICMP net or host unreachable, or time exceeded"),

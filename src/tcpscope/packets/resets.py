@@ -11,6 +11,7 @@ from tcpscope.packets.layout import (
     B_ASSUMED,
     B_SEEN,
     BITS,
+    EXTRA_HALF,
     FRESH,
     HALFWAY,
     HAS_ACKED,
@@ -23,6 +24,7 @@ from tcpscope.packets.layout import (
     RCV,
     RESETS_BLIND,
     RESETS_CHALLENGED,
+    RESETS_LATE,
     RESETS_LEGAL,
     S_CLOSED,
     S_ESTABLISHED,
@@ -94,9 +96,12 @@ def see_reset(f: Ints, q: Ints, log: Ints, g: Ints, s: int, r: int) -> int:
     return event
 
 
-def count_reset(x: Ints, e: int, event: int) -> None:
-    """Note where a reset lay in its receiver's window."""
-    if event == V_RST:
+def count_reset(x: Ints, end: int, event: int, is_late: int) -> None:
+    """Note where a reset of ``end`` lay in its receiver's window; a closed receiver has none."""
+    e = EXTRA_HALF if end else 0
+    if is_late:
+        x[RESETS_LATE + end] += 1
+    elif event == V_RST:
         x[e + RESETS_LEGAL] += 1
     elif event == V_RST_IN_WINDOW:
         x[e + RESETS_CHALLENGED] += 1

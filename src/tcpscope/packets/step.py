@@ -20,7 +20,6 @@ from tcpscope.packets.layout import (
     ACK,
     B_ASSUMED,
     BITS,
-    EXTRA_HALF,
     FIRST_NS,
     FIRST_PACKET,
     FLOW_QUADS,
@@ -60,9 +59,10 @@ def observe(f: Ints, q: Ints, x: Ints, log: Ints, g: Ints, end: int) -> None:
     s = 0 if f[SHARED] & SELF else end * HALF_WORDS
     r = 0 if f[SHARED] & SELF else HALF_WORDS - s
     account(f, q, x, g, s, r)
+    is_late = 1 if f[r + STATE] == S_CLOSED and not f[SHARED] & FRESH else 0
     event = track(f, q, x, log, g, s, r)
     if event >= 0:
-        count_reset(x, EXTRA_HALF if end else 0, event)
+        count_reset(x, end, event, is_late)
 
 
 def track(f: Ints, q: Ints, x: Ints, log: Ints, g: Ints, s: int, r: int) -> int:

@@ -21,6 +21,8 @@ def judge(connection: Connection) -> tuple[str, str]:
     client, server = connection.client_state, connection.server_state
     if all(state in _FINISHED or state == LISTEN for state in (client, server)):
         return _judge_finished(connection)
+    if client == server == CLOSING:
+        return "each end owes the ACK of the other's FIN: they crossed", "these ACKs in captures taken at the ends"
     found = _judge_open("client", "server", client, server, connection) or _judge_open(
         "server", "client", server, client, connection
     )
@@ -39,6 +41,9 @@ def _judge_finished(connection: Connection) -> tuple[str, str]:
         return "a router or the host said that the port cannot be reached", "a SYN|ACK that came all the same"
     if connection.closed_how == "reset":
         who = connection.closed_by or "one end"
+        special = _judge_reset(connection)
+        if special:
+            return special
         why = "with SO_LINGER 0, unread data, a crash, or because it no longer knew the connection"
         return f"the {who} reset the connection, {why}", "a time to live of the reset that differs from that end's"
     cutter = _who_cut(connection)
@@ -51,6 +56,27 @@ def _judge_finished(connection: Connection) -> tuple[str, str]:
         )
         return what, f"a FIN of the {'server' if first == 'client' else 'client'} before the reset"
     return "closed in order: nobody owes a packet", "segments with the same ports before 2 MSL are over"
+
+
+def _judge_reset(connection: Connection) -> tuple[str, str] | None:
+    """Judge a reset whose reason the packets before it show."""
+    is_client = connection.closed_by == "client"
+    who, other = ("client", "server") if is_client else ("server", "client")
+    mine, theirs = connection.to_server, connection.to_client
+    if not is_client:
+        mine, theirs = theirs, mine
+    unanswered = mine.keepalives - theirs.duplicate_acks
+    if unanswered >= 2:
+        return (
+            f"the {who} gave up: {unanswered} keepalive probes had no answer, the {other} or the path is dead",
+            f"answers to the probes in a capture taken at the {other}",
+        )
+    if is_client and connection.server_state == LISTEN and theirs.packets:
+        return (
+            "the client answered the SYN|ACK with a reset: a port scan, a knock, or an address that somebody else uses",
+            "data or an ACK of the client before its reset",
+        )
+    return None
 
 
 def _who_cut(connection: Connection) -> str:

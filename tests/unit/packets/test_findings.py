@@ -152,3 +152,79 @@ def test_fin_repeated_takes_back_what_was_assumed(tmp_path):
     (connection,) = look(tmp_path, talk)[0].connections
     assert connection.client_state == State.FIN_WAIT_1
     assert "FIN_WAIT_2" not in {t.after.name for t in connection.transitions}
+
+
+def test_keepalive_death_is_told_and_late_resets_are_no_attack(tmp_path):
+    """As Linux does it: three probes, a reset that is lost behind the capture, FINs that are reset."""
+    talk = Talk().shake()
+    for _ in range(3):
+        talk.say("a", ACK, after_ms=1000, seq=talk.ends["a"][2] - 1)
+    talk.say("a", RST | ACK, after_ms=1000).say("b", FIN | ACK, after_ms=2000, seq=901)
+    for _ in range(3):
+        talk.say("a", RST).say("b", FIN | ACK, after_ms=200, seq=901)
+    analysis, ids = look(tmp_path, talk)
+    (connection,) = analysis.connections
+    assert connection.verdict.startswith("the client gave up: 3 keepalive probes had no answer")
+    assert (connection.to_server.resets_late, connection.to_server.resets_blind) == (3, 0)
+    assert connection.resets == 4 and "rst-storm-sent" not in ids
+
+
+def test_answered_keepalive_probes_are_no_reason_for_a_reset(tmp_path):
+    talk = Talk().shake()
+    for _ in range(3):
+        talk.say("a", ACK, after_ms=1000, seq=talk.ends["a"][2] - 1).say("b", ACK)
+    analysis, _ = look(tmp_path, talk.say("a", RST | ACK, after_ms=1000))
+    assert analysis.connections[0].verdict.startswith("the client reset the connection")
+
+
+@pytest.mark.parametrize(("clients", "expected"), [(250, {"syn-flood"}), (5, {"reset-by-peer-rate"}), (2, set())])
+def test_syn_ack_answered_by_a_reset_is_no_connection(tmp_path, clients, expected):
+    talks = [
+        Talk(client=(10, 1, number >> 8, number & 255)).say("a", SYN).say("b", SYN | ACK).say("a", RST)
+        for number in range(1, clients + 1)
+    ]
+    analysis, ids = look(tmp_path, *talks)
+    assert ids == expected
+    assert analysis.connections[0].verdict.startswith("the client answered the SYN|ACK with a reset")
+    assert analysis.connections[0].server_state is State.LISTEN
+
+
+def test_segment_size_of_the_loopback_fits(tmp_path):
+    path = tmp_path / "made.pcap"
+    talk = Talk().shake()
+    path.write_bytes(pcap([(t, data.replace(b"\x02\x04\x05\xb4", b"\x02\x04\xff\xd7")) for t, data in talk.frames]))
+    for engine in ("python", "compiled"):
+        if engine == "compiled":
+            pytest.importorskip("numba")
+        (connection,) = analyse([path], engine=engine).connections
+        assert connection.to_server.mss == connection.to_client.mss == 65495
+
+
+def test_lone_reset_is_no_refusal(tmp_path):
+    analysis, ids = look(tmp_path, Talk().say("b", RST | ACK, 58))
+    assert "connection-refused-storm" not in ids and analysis.connections[0].closed_how == "reset"
+
+
+def test_both_ends_repeat_their_fins_because_neither_hears_the_other(tmp_path):
+    talk = Talk().shake()
+    fin_a, fin_b = talk.ends["a"][2], talk.ends["b"][2]
+    for after_ms in (1, 300, 600, 1200):
+        talk.say("a", FIN | ACK, after_ms=after_ms, seq=fin_a, ack=fin_b)
+        talk.say("b", FIN | ACK, after_ms=after_ms, seq=fin_b, ack=fin_a)
+    analysis, _ = look(tmp_path, talk)
+    stall = [finding for finding in analysis.findings if finding.id == "retransmission-stall"]
+    assert len(stall) == 1 and stall[0].title.startswith("the path is cut on both sides")
+    assert analysis.connections[0].verdict == "each end owes the ACK of the other's FIN: they crossed"
+
+
+def test_fin_with_a_zero_window_is_no_slow_reader(tmp_path):
+    talk = Talk().shake().say("a", FIN | ACK).say("b", FIN | ACK, wnd=0).say("a", ACK)
+    analysis, ids = look(tmp_path, talk)
+    assert not ids and analysis.connections[0].zero_windows == 0
+
+
+def test_octets_never_captured_are_noted(tmp_path):
+    talk = Talk().shake().say("a", PSH | ACK, 100).say("b", ACK)
+    del talk.frames[3]
+    analysis, _ = look(tmp_path, talk)
+    assert analysis.connections[0].notes == ("100 octets acknowledged but not captured",)
