@@ -15,7 +15,7 @@ from tcpscope.views.ladder import draw_head, draw_rungs
 
 _CALLS = {
     Event.OPEN_ACTIVE: "connect()",
-    Event.CLOSE: "close()",
+    Event.CLOSE: "close() or shutdown()",
     Event.ABORT: "abort",
     Event.USER_TIMEOUT: "gives up",
     Event.FIN_WAIT_2_TIMEOUT: "tcp_fin_timeout is over",

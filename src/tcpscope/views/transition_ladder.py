@@ -25,7 +25,7 @@ _SEGMENTS = {
 _CALLS = {
     Event.OPEN_ACTIVE: "connect()",
     Event.OPEN_PASSIVE: "listen()",
-    Event.CLOSE: "close()",
+    Event.CLOSE: "close() or shutdown()",
     Event.ABORT: "abort",
 }
 _ENDED = (State.CLOSED, State.TIME_WAIT)
