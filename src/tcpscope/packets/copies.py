@@ -155,7 +155,8 @@ def find_original(
     """Look for the frame that frame ``at`` is a copy of."""
     apart()
     start, link, text = places[at], links[at], end - tcp
-    if tcp + 20 - start > FRAME_BYTES:
+    after = tcp + (octets[tcp + 12] // 16) * 4
+    if after - start > FRAME_BYTES or after - start > lengths[at]:
         return NO_ORIGINAL
     has_number = 1 if version == 4 and be16(octets, ip + 4) > 1 else 0
     tap = tap_of(octets, start, ip, version, link, interfaces[at])
@@ -178,6 +179,8 @@ def find_original(
             fact = 1 + frame % MOST_FRAMES * FRAME_FACTS
             captured, whole, t = facts[fact], facts[fact + 1], facts[fact + 2]
             its_link, interface = facts[fact + 3], facts[fact + 4]
+            if captured > FRAME_BYTES:
+                captured = FRAME_BYTES + 0
         sooner_ns = clock[at] - t
         if sooner_ns > MARKED_NS or sooner_ns < -MARKED_NS:
             break
@@ -201,6 +204,8 @@ def find_original(
 
 def has_other_seq(data: Octets, first: int, captured: int, octets: Octets, start: int, tcp: int, link: int) -> int:
     """Whether a frame of the same shape has another sequence number: nearly all end here."""
+    if captured < 14:
+        return 1
     if link == 1 and (data[first + 12] != octets[start + 12] or data[first + 13] != octets[start + 13]):
         return 0  # of another shape
     seq = tcp - start + 4
