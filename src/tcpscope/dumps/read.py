@@ -56,7 +56,7 @@ def parse_dumps(text: str, taken_ns: int = 0) -> list[Snapshot]:
         end = text.find("\n", begin + _PIECE_BYTES) + 1 or len(text)
         reader.read_lines(text[begin:end].splitlines())
         begin = end
-    return reader.snapshots(taken_ns) if reader.rows_seen else []
+    return reader.snapshots(taken_ns)
 
 
 def with_ages(previous: Snapshot, snapshot: Snapshot) -> Snapshot:

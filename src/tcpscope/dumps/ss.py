@@ -137,6 +137,7 @@ class SsReader:
         """Add details to a row: words of the form ``name:value`` in any order."""
         changes: dict[str, object] = {}
         info: dict[str, int] = {}
+        words = _with_whole_users(words)
         for place, word in enumerate(words):
             name, colon, value = word.partition(":")
             if word in _RATES and place + 1 < len(words):
@@ -219,6 +220,13 @@ def _hexadecimal(text: str) -> int:
         return int(text, 16)
     except ValueError:
         return 0
+
+
+def _with_whole_users(words: list[str]) -> list[str]:
+    """Put together what blanks in names have split: ``users:(("Isolated Web Co",pid=7,fd=9))``."""
+    begin = next((place for place, word in enumerate(words) if word.startswith("users:((")), len(words))
+    end = next((place for place in range(begin, len(words)) if words[place].endswith("))")), begin)
+    return words if begin == end else [*words[:begin], " ".join(words[begin : end + 1]), *words[end + 1 :]]
 
 
 def _owners(text: str) -> tuple[Owner, ...]:

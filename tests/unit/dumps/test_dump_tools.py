@@ -193,6 +193,14 @@ def test_a_new_ss_means_both_families_by_its_star():
     assert (both.local, v6.local) == (Endpoint("::", 443), Endpoint("::", 22))
 
 
+def test_ss_names_programs_with_blanks():
+    text = 'ESTAB 0 0 10.0.0.1:22 10.0.0.9:50001 users:(("Isolated Web Co",pid=77,fd=9),("tmux: server",pid=8,fd=1)) {}'
+    for rest in ("", "ino:7 sk:2 <->", "timer:(on,200ms,0)"):
+        (socket,) = rows(text.format(rest) + "\n")
+        assert socket.owners == (Owner(77, "Isolated Web Co", 9), Owner(8, "tmux: server", 1))
+    assert rows(text.format("ino:7 sk:2"))[0].inode == 7
+
+
 @pytest.mark.parametrize("heading", ["Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n", ""])
 def test_ss_asked_for_one_state_has_no_column_for_it(heading):
     text = f"[root@web01 ~]# ss -tan state time-wait\n{heading}0  0  10.0.0.1:443  10.0.0.9:48010\n"
@@ -251,6 +259,11 @@ def test_lsof_fields_that_end_in_zeros(tmp_path):
     path.write_bytes(b"p812\0csshd\0\nf3\0tIPv4\0d20001\0PTCP\0n*:22\0TST=LISTEN\0\n")
     (look,) = read_dumps(str(path))
     assert [brief(socket) for socket in look.sockets] == [("tcp", "LISTEN", "0.0.0.0:22", "0.0.0.0:*", [812])]
+
+
+def test_lsof_fields_of_one_socket_are_read_at_the_end_of_the_text():
+    (socket,) = rows("p812\ncIsolated Web Co\nf3\ntIPv4\nd20001\nPTCP\nn*:22\nTST=LISTEN\n")
+    assert socket.owners == (Owner(812, "Isolated Web Co", 3),)
 
 
 def test_lsof_fields_that_tell_no_protocol_are_shown_as_not_understood():
