@@ -85,11 +85,13 @@ def _deferred(look: Look, sockets: Sequence[Socket]) -> Finding:
 
 def _flood_on(look: Look, port: int, sockets: Sequence[Socket]) -> Finding | None:
     backlog = max((one.backlog or 0 for one in look.listeners_by_port.get(port, ())), default=0)
+    reserve = _room_without_cookies(look)
+    room = min(backlog, reserve) if reserve else backlog
     repeated = sum(ages.handshake_ms(socket) >= 1000 for socket in sockets)
     cookies = _cookies_rate(look)
     is_full = (
-        backlog
-        and len(sockets) >= look.limit_of("syn-flood.queue_share") * backlog
+        room
+        and len(sockets) >= look.limit_of("syn-flood.queue_share") * room
         and len(sockets) >= look.limit_of("syn-flood.count")
     )
     # Linux prunes old requests to half the backlog after some seconds: then only the cookies tell.
@@ -104,11 +106,23 @@ def _flood_on(look: Look, port: int, sockets: Sequence[Socket]) -> Finding | Non
         0.5 if is_full else 0.2,
         f"{many(len(sockets), 'handshake')} not finished on port {port}, backlog {count(backlog)}; SYN|ACK repeated on {count(repeated)}",
     )
+    dropped = look.delta(_FAMILY + "ListenDrops")
+    if room < backlog:
+        case.witness(
+            0.4 if dropped else 0.1,
+            f"cookies are off, so three quarters of tcp_max_syn_backlog are all there is: room for {count(room)}, ListenDrops +{count(dropped or 0)}",
+        )
     case.witness(
         0.3 if len(sources) * 2 > len(sockets) else 0.05,
         f"from {many(len(sources), 'address', 'addresses')}, e.g. {listing(sorted(sources))}",
     )
     return _judge_flood(look, case, port, is_high, sockets)
+
+
+def _room_without_cookies(look: Look) -> int:
+    """Linux: with tcp_syncookies 0 the last quarter of tcp_max_syn_backlog is for known peers; 0 where that is not so."""
+    most = look.known_setting("net.ipv4.tcp_max_syn_backlog")
+    return most - (most >> 2) if most and look.known_setting("net.ipv4.tcp_syncookies") == 0 else 0
 
 
 def _flood_by_counters(look: Look, begun: Sequence[Socket]) -> Iterator[Finding]:

@@ -136,6 +136,18 @@ def test_syn_queue_full_of_repeated_handshakes_is_a_flood():
     assert any("tcp_syncookies" in line for line in finding.avoid)
 
 
+def test_syn_queue_without_cookies_is_full_at_three_quarters_of_its_setting():
+    off = {"net.ipv4.tcp_syncookies": "0", "net.ipv4.tcp_max_syn_backlog": "64"}
+    before = snap(listener(80, backlog=256), *half_open(49, 2), sysctls=off)
+    (finding,) = found("syn-flood", grown(before, TcpExt__ListenDrops=428), before)
+    assert finding.severity == Severity.HIGH
+    assert any("room for 48, ListenDrops +428" in line for line in finding.evidence)
+    roomy = snap(listener(80, backlog=256), *half_open(49, 2), sysctls=off | {"net.ipv4.tcp_max_syn_backlog": "256"})
+    assert not found("syn-flood", grown(roomy), roomy)
+    on = snap(listener(80, backlog=256), *half_open(49, 2), sysctls=off | {"net.ipv4.tcp_syncookies": "1"})
+    assert not found("syn-flood", grown(on), on)
+
+
 def test_syn_cookies_that_come_back_are_overload_and_no_flood():
     before = snap(listener(80, backlog=128), *half_open(129, 2))
     after = grown(before, TcpExt__SyncookiesSent=100, TcpExt__TCPReqQFullDoCookies=100, TcpExt__SyncookiesRecv=90)
