@@ -270,8 +270,3 @@ def _hardware_type(interface: str) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
         raw = fcntl.ioctl(asker, 0x8927, interface.encode()[:15].ljust(40, b"\0"))  # SIOCGIFHWADDR
     return int.from_bytes(raw[16:18], "little")
-
-
-def is_supported() -> bool:
-    """Whether this system has packet sockets."""
-    return os.uname().sysname == "Linux"

@@ -137,16 +137,6 @@ class Look:
         """Whether a listener here has this socket's port."""
         return socket.local.port in self.listeners_by_port
 
-    def listener_of(self, socket: Socket) -> Socket | None:
-        """Return the listener this connection came in through."""
-        best = None
-        for listener in self.listeners_by_port.get(socket.local.port, _NONE):
-            if listener.local.unmapped == socket.local.unmapped:
-                return listener
-            if listener.local.is_wildcard:
-                best = listener
-        return best
-
     def is_unaccepted(self, socket: Socket) -> bool:
         """Whether no accept() has taken it yet; only where the source tells inodes at all."""
         return self.has_inodes and socket.is_unaccepted
@@ -258,13 +248,6 @@ class Look:
     def trend_name(self, name: str) -> str:
         """Return the name under which a number of this namespace is remembered."""
         return f"{name}@{self.snapshot.place}" if self.snapshot.place else name
-
-    def limit_delta(self, name: str) -> int | None:
-        """Return how much one of the snapshot's ``limits`` grew between the looks."""
-        if self.previous is None:
-            return None
-        now, then = self.snapshot.limits.get(name), self.previous.limits.get(name)
-        return None if now is None or then is None else now - then
 
     def setting(self, name: str, default: int) -> int:
         """Return a sysctl as a number, or the kernel's default when it is not known."""

@@ -80,10 +80,6 @@ class Recorder:
         self.all_transitions += transitions
         return Record(tuple(sorted(crossings, key=lambda one: one.when_ns)), tuple(transitions))
 
-    def host_of(self, transition: Transition) -> str:
-        """Return the name of the host a transition happened on."""
-        return self._hosts[transition.netns].name
-
     def _read_transitions(self) -> list[Transition]:
         found = [one for feed in self._feeds for one in feed.read_transitions(0.005) + feed.read_rest()]
         return sorted((one for one in found if one.netns in self._hosts), key=lambda one: one.when_ns)

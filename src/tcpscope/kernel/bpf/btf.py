@@ -45,7 +45,6 @@ class Btf:
             self._offsets = self._index()
         except struct.error:
             raise Unsupported("BTF ends inside a type") from None
-        self._ids: dict[tuple[str, int], int] = {}
 
     def find(self, name: str, *kinds: int) -> int | None:
         """Return the id of the first type called ``name`` that is one of ``kinds``, or ``None``."""
