@@ -95,7 +95,7 @@ def visibility(look: Look) -> Iterator[Finding]:
     seen = 1 - min(1.0, hidden / look.total)
     case.witness(
         0.9,
-        f"{percent(seen)} of {many(look.total, 'TCP socket')} are attributed to a process; sockets by {coverage.listing or 'unknown'}, owners by {coverage.owners or 'unknown'}",
+        f"a process is known of {percent(seen)} of {many(look.total, 'TCP socket')}; sockets by {coverage.listing or 'unknown'}, owners by {coverage.owners or 'unknown'}",
     )
     for note in coverage.notes:
         case.witness(0.1, note)

@@ -192,7 +192,8 @@ def _index_records(owners: Owners, wanted: set[int]) -> None:
 def _why_unseen(refused: int) -> str:
     if refused:
         what = "1 process" if refused == 1 else f"{refused} processes"
-        return f"{what} may not be looked at (root or CAP_SYS_PTRACE may)"
+        who = "root or CAP_SYS_PTRACE may" if geteuid() else "not even by root: a user namespace or security module"
+        return f"{what} may not be looked at ({who})"
     if geteuid() != 0:
         return "processes of others may be hidden (root sees them)"
     return "held by the kernel or from another PID namespace, or just closed"

@@ -193,11 +193,11 @@ def test_overview_fits_the_terminal(width):
 def test_namespace_in_the_filter_is_looked_for_among_all(capsys, server):
     own = os.stat("/proc/self/ns/net").st_ino
     port = server.getsockname()[1]
-    code, out, _ = run(capsys, "list", "-tln", "-o", "+port", f"netns {own} and sport = :{port}")
+    code, out, _ = run(capsys, "list", "-tln", "-o", "+port", f"netns {own} and src 127.0.0.1:{port}")
     assert code == 0
     header, row = out.splitlines()
     assert header.startswith("Netns ") and row.startswith("(own)") and row.split()[-1] == str(port)
-    assert counted(capsys, f"netns = {own} and sport = :{port}")["counts"][-2]["count"] == 1
+    assert counted(capsys, f"netns = {own} and src 127.0.0.1:{port}")["counts"][-2]["count"] == 1
     code, _, err = run(capsys, "kill", "--dry-run", f"netns = {own}")
     assert code == 2
     assert "--netns NAME" in err
