@@ -66,9 +66,13 @@ class Host:
     def visit(self) -> None:
         """Let the clients come and go; wait until the server knows that they have gone."""
         call = "import socket; socket.create_connection(('127.0.0.1', 9000)).close()"
-        wait_until(lambda: "LISTEN" in self.run("ss", "-tln").stdout)
+        wait_until(lambda: self.is_apart() and ":9000" in self.run("ss", "-tln").stdout, "the server")
         for _ in range(CLIENTS):
-            self.run(sys.executable, "-c", call)
+            assert self.run(sys.executable, "-c", call).returncode == 0
+
+    def is_apart(self) -> bool:
+        """Whether unshare has made the namespace; before, the host's own sockets would be looked at."""
+        return Path(f"/proc/{self.server.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
 
     def close(self) -> None:
         self.server.kill()
