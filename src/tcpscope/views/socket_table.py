@@ -204,6 +204,13 @@ def _fields() -> dict[str, Field]:
             lambda s, _: "" if s.memory is None else str(s.memory.rmem_alloc_bytes + s.memory.wmem_queued_bytes),
             lambda s: s.memory.rmem_alloc_bytes + s.memory.wmem_queued_bytes if s.memory else -1,
         ),
+    ]
+    return {field.column.key: field for field in fields}
+
+
+def _info_fields() -> dict[str, Field]:
+    """Columns that come out of ``tcp_info``."""
+    fields = [
         _info_field("rtt", "RTT ms", "rtt_us", 1000, 3),
         _info_field("rto", "RTO ms", "rto_us", 1000, 1),
         _info_field("cwnd", "Cwnd", "snd_cwnd"),
@@ -218,9 +225,10 @@ def _fields() -> dict[str, Field]:
     return {field.column.key: field for field in fields}
 
 
-FIELDS = _fields()
+_INFO_FIELDS = _info_fields()
+FIELDS = _fields() | _INFO_FIELDS
 #: Columns that come out of ``tcp_info``.
-INFO_COLUMNS = tuple(FIELDS)[tuple(FIELDS).index("rtt") :]
+INFO_COLUMNS = tuple(_INFO_FIELDS)
 ALIASES = {
     "recvq": "recv-q",
     "rq": "recv-q",
