@@ -192,7 +192,7 @@ def _index_records(owners: Owners, wanted: set[int]) -> None:
 def _why_unseen(refused: int) -> str:
     if refused:
         what = "1 process" if refused == 1 else f"{refused} processes"
-        who = "root or CAP_SYS_PTRACE may" if geteuid() else "not even by root: a user namespace or security module"
+        who = "root or CAP_SYS_PTRACE may" if geteuid() else "root lacks CAP_SYS_PTRACE here, or may not reach them"
         return f"{what} may not be looked at ({who})"
     if geteuid() != 0:
         return "processes of others may be hidden (root sees them)"

@@ -141,3 +141,11 @@ def test_channel_is_closed_when_the_kernel_refuses(monkeypatch):
     monkeypatch.setattr(listing, "open_netlink", Refusing)
     listing.read_listing(udp=0)
     assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("uid", "words"), [(1000, "root or CAP_SYS_PTRACE may"), (0, "root lacks CAP_SYS_PTRACE here")]
+)
+def test_root_is_not_told_to_be_root(monkeypatch, uid, words):
+    monkeypatch.setattr(listing, "geteuid", lambda: uid)
+    assert words in listing._why_unseen(refused=1)
