@@ -10,6 +10,7 @@ from __future__ import annotations
 from tcpscope.model.record import TYPE_CHECKING, NamedTuple
 from tcpscope.packets import layout
 from tcpscope.packets.roles import NumberedEnds, client_end, clients_are_high
+from tcpscope.packets.verdict import MANY_PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +84,7 @@ class Side(NamedTuple):
     retransmissions: Numbers
     duplicate_acks: Numbers
     zero_windows: Numbers
+    keepalives: Numbers
     resets_legal: Numbers
     resets_challenged: Numbers
     resets_blind: Numbers
@@ -91,8 +93,8 @@ class Side(NamedTuple):
 #: Where a :class:`Side` comes from: words of its half of a flow, then words of its half of the row for trouble.
 HALF_FIELDS = (layout.STATE, layout.BITS, layout.PACKETS, layout.NXT, layout.ACKED, layout.WINDOW_MSS)
 EXTRA_FIELDS = (
-    layout.RETRANSMISSIONS, layout.DUPLICATE_ACKS, layout.ZERO_WINDOWS, layout.RESETS_LEGAL, layout.RESETS_CHALLENGED,
-    layout.RESETS_BLIND,
+    layout.RETRANSMISSIONS, layout.DUPLICATE_ACKS, layout.ZERO_WINDOWS, layout.KEEPALIVES, layout.RESETS_LEGAL,
+    layout.RESETS_CHALLENGED, layout.RESETS_BLIND,
 )  # fmt: skip
 
 
@@ -141,13 +143,15 @@ def iter_kinds(both: Both) -> Iterator[tuple[str, Truth, dict[str, Numbers]]]:
         has_asked = (peer.bits >> (layout.LETTERS_SHIFT + layout.L_SYN) & 1) > 0
         is_refusal = is_reset & (has_answered ^ True) & has_asked if role == "server" else is_reset & False
         yield "refused", is_refusal, {}
-        yield f"reset-by-{role}", (is_reset ^ is_refusal) & (is_rejected ^ True), {}
+        has_given_up = is_reset & (end.keepalives - peer.duplicate_acks >= MANY_PROBES)
+        yield f"reset-by-{role}", (is_reset ^ is_refusal) & ((is_rejected | has_given_up) ^ True), {}
         is_last = ((end.window_mss & 0xFFFF) == 0) * 1
         yield f"{role}-zero-window", is_pair & (end.zero_windows > 0), {"zeros": end.zero_windows, "last": is_last}
         is_silence, is_large, sums = silences[0 if role == "client" else 1]
         is_one_sided = is_pair & is_silence & (is_broken ^ True)
         yield "pmtu", is_one_sided & is_large, sums
-        yield f"{other}-gone", is_one_sided & (is_large ^ True), sums
+        is_gone = is_one_sided & (is_large ^ True) | has_given_up
+        yield f"{other}-gone", is_gone, {**sums, "probes": end.keepalives * has_given_up}
 
 
 def _is_repeating_into_silence(both: Both, end: Side, peer: Side) -> tuple[Truth, Truth, dict[str, Numbers]]:

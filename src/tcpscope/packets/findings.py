@@ -252,18 +252,29 @@ def _vanished(cases: Cases) -> Iterator[Finding]:
     """F35 retransmission-stall: one end is gone."""
     for role, other in (("client", "server"), ("server", "client")):
         for group in cases.of(f"{role}-gone"):
-            where = _spell(group.server)
+            where, repeats, probes = _spell(group.server), group.sums["repeats"], group.sums["probes"]
+            spoken = (f"{repeats} retransmissions", f"{probes} keepalive probes without an answer, then a reset")
+            remedy = (
+                Remedy("code", f"in the {other}: TCP_USER_TIMEOUT of 10 to 30 s, keepalive on idle links")
+                if repeats
+                else Remedy(
+                    "config", f"nothing to do at the {other}: keepalive found it out; look at the {role}'s host"
+                )
+            )
             yield Finding(
                 "retransmission-stall",
                 Severity.MEDIUM,
                 0.7,
-                f"the {role} vanished: {_times(group.total, 'connection')} with {where} repeat into silence",
+                f"the {role} vanished: {_times(group.total, 'connection')} with {where} speak into silence",
                 f"The {other} sends the same again and again and nothing comes back, no reset either: the {role} lost "
                 "power or network, or a firewall forgot the connection.",
                 scope=where,
-                evidence=(f"{group.sums['repeats']} retransmissions", _numbers(group)),
+                evidence=(
+                    *(said for said, count in zip(spoken, (repeats, probes), strict=True) if count),
+                    _numbers(group),
+                ),
                 counter_evidence=(f"ACKs in a capture taken at the {role}: then they are lost on the way back",),
-                remedies=(Remedy("code", f"in the {other}: TCP_USER_TIMEOUT of 10 to 30 s, keepalive on idle links"),),
+                remedies=(remedy,),
             )
 
 

@@ -14,6 +14,8 @@ CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED = State.CLOSED, State.LISTEN, State.SYN_S
 ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2 = State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2
 CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT = State.CLOSE_WAIT, State.CLOSING, State.LAST_ACK, State.TIME_WAIT
 _FINISHED = (CLOSED, TIME_WAIT)
+#: So many keepalive probes without an answer are the reason for the reset that follows.
+MANY_PROBES = 2
 
 
 def judge(connection: Connection) -> tuple[str, str]:
@@ -66,7 +68,7 @@ def _judge_reset(connection: Connection) -> tuple[str, str] | None:
     if not is_client:
         mine, theirs = theirs, mine
     unanswered = mine.keepalives - theirs.duplicate_acks
-    if unanswered >= 2:
+    if unanswered >= MANY_PROBES:
         return (
             f"the {who} gave up: {unanswered} keepalive probes had no answer, the {other} or the path is dead",
             f"answers to the probes in a capture taken at the {other}",

@@ -162,19 +162,23 @@ def test_keepalive_death_is_told_and_late_resets_are_no_attack(tmp_path):
     talk.say("a", RST | ACK, after_ms=1000).say("b", FIN | ACK, after_ms=2000, seq=901)
     for _ in range(3):
         talk.say("a", RST).say("b", FIN | ACK, after_ms=200, seq=901)
-    analysis, ids = look(tmp_path, talk)
+    analysis, _ = look(tmp_path, talk)
     (connection,) = analysis.connections
     assert connection.verdict.startswith("the client gave up: 3 keepalive probes had no answer")
     assert (connection.to_server.resets_late, connection.to_server.resets_blind) == (3, 0)
-    assert connection.resets == 4 and "rst-storm-sent" not in ids
+    assert connection.resets == 4
+    (finding,) = analysis.findings
+    assert finding.title == "the server vanished: 1 connection with 10.0.0.2:80 speak into silence"
+    assert finding.evidence[0] == "3 keepalive probes without an answer, then a reset"
 
 
 def test_answered_keepalive_probes_are_no_reason_for_a_reset(tmp_path):
     talk = Talk().shake()
     for _ in range(3):
         talk.say("a", ACK, after_ms=1000, seq=talk.ends["a"][2] - 1).say("b", ACK)
-    analysis, _ = look(tmp_path, talk.say("a", RST | ACK, after_ms=1000))
+    analysis, ids = look(tmp_path, talk.say("a", RST | ACK, after_ms=1000))
     assert analysis.connections[0].verdict.startswith("the client reset the connection")
+    assert ids == {"reset-by-peer-rate"}
 
 
 @pytest.mark.parametrize(("clients", "expected"), [(250, {"syn-flood"}), (5, {"reset-by-peer-rate"}), (2, set())])
