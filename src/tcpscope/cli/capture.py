@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tcpscope.cli.flags import new_parser
-from tcpscope.cli.list import write
+from tcpscope.cli.parsing import add_names_option, new_parser
+from tcpscope.cli.streams import write
 from tcpscope.model.errors import UsageError
 from tcpscope.model.record import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ def _parse(argv: list[str]) -> Namespace:
     parser.add_argument("-p", "--no-promiscuous", action="store_true", help="no promiscuous mode")
     parser.add_argument("-B", "--buffer", type=int, default=16384, metavar="KIB", help="size of the ring (16384)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
-    parser.add_argument("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
+    add_names_option(parser)
     parser.add_argument("filter", nargs="*", metavar="FILTER", help="a packet filter (man pcap-filter)")
     options = parser.parse_args(argv)
     if options.write == "-" and sys.stdout.isatty():

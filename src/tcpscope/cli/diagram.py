@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tcpscope.cli.flags import new_parser
+from tcpscope.cli.parsing import new_parser
 
 if TYPE_CHECKING:
     import argparse

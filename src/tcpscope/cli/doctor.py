@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tcpscope.cli.flags import new_parser
-from tcpscope.cli.list import is_coloured, write
+from tcpscope.cli.parsing import add_color_option, new_parser
+from tcpscope.cli.streams import is_coloured, write
 from tcpscope.doctor import CATALOGUE, TABLE, Diagnosis, Look, Thresholds, entry_of, examine
 from tcpscope.model.errors import UsageError
 from tcpscope.model.finding import Finding, Severity
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", help="a TOML file with a table [thresholds]")
     add("--no-store", action="store_true", help="neither read nor write the store of first sightings")
     add("--brief", action="store_true", help="sentences and first evidence only")
-    add("--color", choices=("auto", "always", "never"), default="auto")
+    add_color_option(parser)
     add("--json", action="store_true", help="one JSON object (schema tcpscope.doctor/1)")
     add("--list", action="store_true", help="list every finding it knows")
     add("--thresholds", action="store_true", help="list every number it judges by, with the reason")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tcpscope.cli.flags import new_parser, number_between
+from tcpscope.cli.parsing import add_color_option, new_parser, number_between
 
 if TYPE_CHECKING:
     import argparse
@@ -69,9 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--width", type=_width, metavar="COLUMNS", help="wrap to this width (default: the terminal's, 80 in a pipe)"
     )
-    parser.add_argument(
-        "--color", choices=("auto", "always", "never"), default="auto", help="bold headings (default: on a terminal)"
-    )
+    add_color_option(parser)
     return parser
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import NoReturn
+
+_LISTEN, _EVERY, _BOUND = 1 << 10, 0xFFF, 1 << 13
+_CONNECTED = _EVERY & ~_LISTEN
 
 #: Letter -> (attribute of :class:`Options`, long option, help). Without arguments, so that they form clusters.
 SWITCHES: dict[str, tuple[str, str, str]] = {
@@ -119,72 +121,9 @@ def add_switches(parser: argparse.ArgumentParser, letters: str = "") -> None:
             parser.add_argument(f"-{letter}", long, dest=attribute, action="store_true", help=text)
 
 
-def add_output_options(parser: argparse.ArgumentParser, *, timers: bool = True) -> None:
-    """Add what every command that prints a table of sockets or counts understands; ``-o`` alone means ``timers``."""
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--csv", action="store_true", help="comma-separated values")
-    parser.add_argument(
-        "-o",
-        "--columns",
-        nargs="?" if timers else None,
-        const="+timer" if timers else None,
-        metavar="A,B,+C",
-        help="these columns; with + added to the usual ones" + ("; alone: +timer, as netstat -o" if timers else ""),
-    )
-    parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
-    parser.add_argument(
-        "--watch", nargs="?", type=float, const=2.0, metavar="SECONDS", help="again and again (default: every 2 s)"
-    )
-    parser.add_argument(
-        "--names",
-        choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"),
-        default="netstat",
-        help="whose spelling of the states (ss: of the addresses too)",
-    )
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    parser.add_argument("-c", "--continuous", dest="watch", action="store_const", const=1.0, help="as --watch 1")
-    add_namespace_options(parser)
-
-
-def add_namespace_options(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of network namespaces."""
-    parser.add_argument("--netns", metavar="NAME", help="another network namespace: a name, a path or pid:N")
-    parser.add_argument("--all-namespaces", action="store_true", help="all named ones and those of processes")
-
-
-def new_parser(command: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    """Make an argparse parser whose complaints are one line (:class:`~tcpscope.model.errors.UsageError`)."""
-    import argparse
-
-    from tcpscope.model.errors import UsageError
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise UsageError(f"{command}: {message} (see tcpscope {command} --help)")
-
-    return Parser(
-        prog=f"tcpscope {command}",
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
-def number_between(text: str, least: float, most: float, expected: str) -> float:
-    """Read a number for argparse; what is none, or outside, is answered with what was ``expected``."""
-    import argparse
-
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
-    return value
-
-
 def _parse_all(argv: list[str]) -> Options:
+    from tcpscope.cli.parsing import add_output_options, join_values, new_parser
+
     argv = join_values(_speak_list(argv))
     _check_letters(argv)
     parser = new_parser("list", "List sockets as netstat, ss and lsof do.", EPILOG)
@@ -195,23 +134,6 @@ def _parse_all(argv: list[str]) -> Options:
     vars(options).update(vars(parser.parse_intermixed_args(argv)))
     check_output_options(options)
     return options
-
-
-def join_values(argv: list[str]) -> list[str]:
-    """Join ``--sort -age`` and ``--watch 1`` to one word each, as argparse cannot tell such values from options."""
-    joined: list[str] = []
-    words = iter(argv)
-    for word in words:
-        if word == "--sort":
-            value = next(words, None)
-            joined.append(word if value is None else f"{word}={value}")
-        elif word == "--watch":
-            value = next(words, "")
-            is_number = value.replace(".", "", 1).isdecimal()
-            joined += [f"{word}={value}"] if is_number else [f"{word}=2", *([value] if value else [])]
-        else:
-            joined.append(word)
-    return joined
 
 
 def _speak_list(argv: list[str]) -> list[str]:
@@ -268,3 +190,20 @@ def check_output_options(options: Options) -> None:
         raise UsageError("--netns and --all-namespaces exclude each other")
     if options.watch is not None and not 0.05 <= options.watch <= 86_400:
         raise UsageError(f"--watch {options.watch:g}: between 0.05 and 86400 seconds")
+
+
+def select(options: Options) -> tuple[int, int, int]:
+    """Turn the switches into what to ask the kernel for: masks of states for TCP and UDP (0: leave out), family.
+
+    As netstat: without ``-a`` connected sockets only, with ``-l`` listening (UDP: unconnected) ones only.
+    """
+    both = options.tcp == options.udp
+    if options.all:
+        tcp, udp = _EVERY, _EVERY
+    elif options.listening:
+        tcp, udp = _LISTEN, 1 << 7
+    else:
+        tcp, udp = _CONNECTED, 1 << 1
+    family = 0 if options.ipv4 == options.ipv6 else 2 if options.ipv4 else 10
+    bound = _BOUND if options.bound else 0
+    return tcp | bound if options.tcp or both else 0, udp if options.udp or both else 0, family

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from tcpscope.cli.filtering import read_selection
-from tcpscope.cli.flags import new_parser
-from tcpscope.cli.list import is_coloured, warn, write
+from tcpscope.cli.parsing import add_color_option, add_names_option, add_netns_option, new_parser
+from tcpscope.cli.streams import is_coloured, warn, write
 from tcpscope.kernel.ssh_session import find_ssh_session
 from tcpscope.live.killing import REMARK, Choice, Outcome, choose_victims, close_sockets, tell_price
 from tcpscope.model.errors import UsageError
@@ -56,9 +56,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--dry-run", action="store_true", help="show what would be closed, close nothing")
     add("-y", "--yes", action="store_true", help="do not ask")
     add("--json", action="store_true", help="one JSON object; needs --yes or --dry-run")
-    add("--netns", metavar="NAME", help="another network namespace (name, path or pid:N)")
-    add("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
-    add("--color", choices=("auto", "always", "never"), default="auto", help="default auto: on a terminal")
+    add_netns_option(parser)
+    add_names_option(parser)
+    add_color_option(parser)
     arguments = parser.parse_args(argv)
     if not " ".join(arguments.filter).strip():
         # Why also blanks: kill "$FILTER" with an unset variable must not mean every connection

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tcpscope.cli.flags import new_parser
+from tcpscope.cli.parsing import new_parser
 
 if TYPE_CHECKING:
     import argparse

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from tcpscope.cli.flags import Options, parse_options
+from tcpscope.cli.flags import Options, parse_options, select
+from tcpscope.cli.streams import is_coloured, warn, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tcpscope.live.listing import Listing
-
-_LISTEN, _EVERY, _BOUND = 1 << 10, 0xFFF, 1 << 13
-_CONNECTED = _EVERY & ~_LISTEN
 
 #: From so many bytes of answer on the table is made from columns (numpy): about 30 000 sockets.
 _BULK_BYTES = 30_000 * 124
@@ -30,23 +28,6 @@ def run(argv: list[str]) -> int:
         return run_words(options)
     _print_table(options)
     return 0
-
-
-def select(options: Options) -> tuple[int, int, int]:
-    """Turn the switches into what to ask the kernel for: masks of states for TCP and UDP (0: leave out), family.
-
-    As netstat: without ``-a`` connected sockets only, with ``-l`` listening (UDP: unconnected) ones only.
-    """
-    both = options.tcp == options.udp
-    if options.all:
-        tcp, udp = _EVERY, _EVERY
-    elif options.listening:
-        tcp, udp = _LISTEN, 1 << 7
-    else:
-        tcp, udp = _CONNECTED, 1 << 1
-    family = 0 if options.ipv4 == options.ipv6 else 2 if options.ipv4 else 10
-    bound = _BOUND if options.bound else 0
-    return tcp | bound if options.tcp or both else 0, udp if options.udp or both else 0, family
 
 
 def _print_table(options: Options) -> None:
@@ -86,27 +67,3 @@ def _print_bulk(listing: Listing, options: Options, colour: bool) -> bool:
     for note in listing.notes:
         warn(note)
     return True
-
-
-def write(text: str) -> None:
-    """Write to stdout whatever its encoding is: what it cannot spell is escaped."""
-    try:
-        sys.stdout.write(text)
-    except UnicodeEncodeError:
-        encoding = sys.stdout.encoding
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-def warn(note: str) -> None:
-    """Say under the table what could not be seen; on stderr, as netstat does, so that pipes carry sockets alone."""
-    sys.stdout.flush()
-    print(f"note: {note}", file=sys.stderr)
-
-
-def is_coloured(choice: str) -> bool:
-    """Decide about colour: ``always``, ``never``, or ``auto``: on a terminal, unless NO_COLOR is set."""
-    if choice != "auto":
-        return choice == "always"
-    from posix import environ
-
-    return sys.stdout.isatty() and not environ.get(b"NO_COLOR") and environ.get(b"TERM") != b"dumb"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tcpscope.cli.filtering import Selection, read_chosen, read_selection
-from tcpscope.cli.flags import Options
-from tcpscope.cli.list import is_coloured, select, warn, write
+from tcpscope.cli.flags import Options, select
+from tcpscope.cli.streams import is_coloured, warn, write
 from tcpscope.model.errors import UsageError
 from tcpscope.model.snapshot import Coverage
 from tcpscope.model.socket import Socket

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from tcpscope.cli import streams
+
 #: Command -> (module in this package, one line for ``--help``). The order is the order of the help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "overview": ("overview", "this host at a glance (also: tcpscope alone)"),
@@ -34,10 +36,12 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _forget_stdout()
+        streams.forget_stdout()
         return 0
     except Exception as error:
-        return _report(error)
+        from tcpscope.cli.complaints import report
+
+        return report(error)
 
 
 def entry() -> int:
@@ -57,8 +61,8 @@ def _run(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    _replace_closed_streams()
-    _buffer_stdout()
+    streams.replace_closed_streams()
+    streams.buffer_stdout()
     name = argv[0] if argv else "overview"
     if name in ("-h", "--help", "help"):
         return _print_help_of(argv[1]) if len(argv) > 1 and argv[1][:1] != "-" else _print_help()
@@ -116,71 +120,3 @@ def _unknown(argv: list[str]) -> int:
         hint = f"a filter goes behind a command: tcpscope list {' '.join(argv)}"
     print(f"tcpscope: unknown command {name!r}: {hint}", file=sys.stderr)
     return 2
-
-
-def _report(error: Exception) -> int:
-    from tcpscope.model.errors import TcpscopeError
-
-    if isinstance(error, TcpscopeError):
-        print(f"tcpscope: {error}", file=sys.stderr)
-        return error.exit_code
-    if isinstance(error, OSError):
-        print(f"tcpscope: {spell_os_error(error)}", file=sys.stderr)
-        _forget_unwritten()
-        return 4 if isinstance(error, PermissionError) else 1
-    if sys.flags.dev_mode:
-        raise error
-    kind = type(error).__name__
-    print(f"tcpscope: internal error ({kind}: {error}); 'python -X dev -m tcpscope ...' shows where", file=sys.stderr)
-    return 1
-
-
-def spell_os_error(error: OSError) -> str:
-    """Say in one line what the system refused, of which file, and why when that is easily seen."""
-    import os
-
-    name = error.filename
-    if not isinstance(name, str):
-        why = error.strerror or str(error)
-        return f"not permitted: {why}" if isinstance(error, PermissionError) else why
-    folder = os.path.dirname(name) or "."
-    why = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError):
-        if name.startswith("/proc/") and not os.path.exists("/proc/self"):
-            why = "is /proc mounted?"
-        elif not os.path.isdir(folder):
-            why = f"there is no folder {folder}"
-    return f"not permitted: {name}: {why}" if isinstance(error, PermissionError) else f"{name}: {why}"
-
-
-def _replace_closed_streams() -> None:
-    """Why: started with ``>&-`` there is no stdout at all; what nobody wants to read goes nowhere."""
-    if sys.stdin is None:
-        sys.stdin = open("/dev/null")  # noqa: SIM115  # open as long as the process
-    if sys.stdout is None:
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
-    if sys.stderr is None:
-        sys.stderr = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
-
-
-def _buffer_stdout() -> None:
-    """Why: with PYTHONUNBUFFERED the rest of a write that a signal interrupts (Ctrl-C, full pipe) is dropped."""
-    import io
-
-    if isinstance(getattr(sys.stdout, "buffer", None), io.FileIO):
-        bare = sys.stdout
-        sys.stdout = open(bare.fileno(), "w", encoding=bare.encoding, errors=bare.errors, closefd=False)  # noqa: SIM115
-
-
-def _forget_unwritten() -> None:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _forget_stdout()
-
-
-def _forget_stdout() -> None:
-    """Why: the interpreter flushes stdout once more at exit and would complain about the closed pipe."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

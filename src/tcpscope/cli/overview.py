@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tcpscope.cli.flags import Options, new_parser
-from tcpscope.cli.list import is_coloured, write
+from tcpscope.cli.flags import Options
+from tcpscope.cli.parsing import add_color_option, add_names_option, add_netns_option, new_parser
+from tcpscope.cli.streams import is_coloured, write
 from tcpscope.live.snapshot import take_snapshot
 from tcpscope.model.finding import Finding
 from tcpscope.model.snapshot import Snapshot
@@ -45,14 +46,9 @@ def run(argv: list[str]) -> int:
 def _parse(argv: list[str]) -> Options:
     parser = new_parser("overview", "Show this host at a glance.", EPILOG)
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--netns", metavar="NAME", help="another network namespace: a name, a path or pid:N")
-    parser.add_argument(
-        "--names",
-        choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"),
-        default="netstat",
-        help="whose spelling of the states",
-    )
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    add_netns_option(parser)
+    add_names_option(parser)
+    add_color_option(parser)
     options = Options()
     vars(options).update(vars(parser.parse_args(argv)))
     return options

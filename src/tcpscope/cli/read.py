@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tcpscope.cli.flags import join_values
-from tcpscope.cli.read_files import Files, is_capture, sort_files
+from tcpscope.cli.parsing import join_values
+from tcpscope.cli.read_files import Files, is_capture, refused_object, sort_files
 from tcpscope.cli.read_options import new_read_parser
 from tcpscope.cli.spooled import Spooled
 
@@ -119,15 +119,10 @@ def _show(files: Files, options: Namespace, selection: Selection | None) -> int:
         if options.json and rest:
             import json
 
-            refused = [refused_object(*one) for one in files.refused]
-            print(json.dumps({"schema": "tcpscope.read/1", "kind": "dump", **rest, "damage": refused}))
+            damage = [*map(refused_object, files.refused)]
+            print(json.dumps({"schema": "tcpscope.read/1", "kind": "dump", **rest, "damage": damage}))
     if files.looks and not options.json:
         if files.captures:
             print()
         show_looks(looks, selection, options)
     return code
-
-
-def refused_object(file: str, why: str, _code: int) -> dict[str, object]:
-    """Return a file that could not be read as JSON, in the shape of a damaged place."""
-    return {"place_bytes": 0, "what": why, "file": file, "skipped_bytes": 0}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 
-from tcpscope.cli.list import write
-from tcpscope.cli.read import refused_object
-from tcpscope.cli.read_files import Files, Refused
+from tcpscope.cli.read_files import Files, Refused, refused_object
+from tcpscope.cli.streams import write
 from tcpscope.model.errors import UsageError
 from tcpscope.model.record import TYPE_CHECKING
 
@@ -308,7 +307,7 @@ def print_json(analysis: Analysis, refused: Sequence[Refused], rest: Mapping[str
     totals = analysis.totals
     tail = {
         "damage": [
-            *(damage_object(damage) for damage in analysis.damage), *(refused_object(*one) for one in refused),
+            *(damage_object(damage) for damage in analysis.damage), *map(refused_object, refused),
         ],
         "totals": {
             "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,

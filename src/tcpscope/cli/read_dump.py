@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tcpscope.cli.filtering import Selection
-from tcpscope.cli.list import is_coloured, write
+from tcpscope.cli.streams import is_coloured, write
 from tcpscope.doctor import diagnose
 from tcpscope.dumps.read import with_ages
 from tcpscope.model.errors import UsageError

@@ -51,6 +51,11 @@ class Files(NamedTuple):
         return len({refused.code for refused in self.refused}) < 2
 
 
+def refused_object(refused: Refused) -> dict[str, object]:
+    """Return a file that could not be read as JSON, in the shape of a damaged place."""
+    return {"place_bytes": 0, "what": refused.why, "file": refused.file, "skipped_bytes": 0}
+
+
 def sort_files(words: Sequence[str]) -> Files:
     """Look at each file (a folder and a pattern stand for the captures in them) and read the dumps."""
     from tcpscope.model.errors import TcpscopeError
@@ -69,7 +74,7 @@ def sort_files(words: Sequence[str]) -> Files:
         except TcpscopeError as error:
             found.refused.append(Refused(path, str(error), error.exit_code))
         except OSError as error:
-            from tcpscope.cli.main import spell_os_error
+            from tcpscope.cli.complaints import spell_os_error
 
             found.refused.append(Refused(path, spell_os_error(error), 4 if isinstance(error, PermissionError) else 1))
     return found

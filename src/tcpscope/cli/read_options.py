@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpscope.cli.flags import new_parser
+from tcpscope.cli.parsing import add_color_option, add_names_option, new_parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def new_read_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--columns", metavar="A,B,+C", help="these columns; with + added to the usual ones")
     parser.add_argument("--sort", metavar="[-]COLUMN", help="by this column; with - descending")
     parser.add_argument("-H", "--no-header", action="store_true", help="no header line, no summary")
-    parser.add_argument("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    add_names_option(parser)
+    add_color_option(parser)
     group = parser.add_argument_group("captures")
     group.add_argument("--lines", action="store_true", help="every segment as tcpdump prints it, with states")
     group.add_argument("--ladder", type=int, metavar="N", help="every segment of connection N, both ends' states")

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from tcpscope.cli.flags import new_parser
-from tcpscope.cli.list import write
+from tcpscope.cli.parsing import add_names_option, new_parser
+from tcpscope.cli.streams import write
 from tcpscope.machine.congestion import ALGORITHMS
 from tcpscope.machine.profile import LINUX, PROFILES, Profile
 from tcpscope.model.errors import UsageError
@@ -56,7 +56,7 @@ def run(argv: list[str]) -> int:
 def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument("story", nargs="?", metavar="STORY", help="which story; without: list them")
     parser.add_argument("--windows", action="store_true", help="windows of the sender beside each segment")
-    parser.add_argument("--names", choices=("netstat", "ss", "rfc", "bsd", "windows", "otel"), default="netstat")
+    add_names_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     path = parser.add_argument_group("the path, both directions")
     path.add_argument("--rtt", type=float, default=100.0, metavar="MS", help="round-trip time (default 100 ms)")

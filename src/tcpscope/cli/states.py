@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tcpscope.cli.filtering import read_chosen, read_selection
-from tcpscope.cli.flags import Options, add_output_options, add_switches, check_output_options, join_values, new_parser
-from tcpscope.cli.list import is_coloured, warn, write
+from tcpscope.cli.flags import Options, add_switches, check_output_options
+from tcpscope.cli.parsing import add_output_options, join_values, new_parser
+from tcpscope.cli.streams import is_coloured, warn, write
 from tcpscope.live import counts
 from tcpscope.live.counts import Count
 from tcpscope.live.listing import read_listing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tcpscope.cli.flags import new_parser, number_between
-from tcpscope.cli.list import write
+from tcpscope.cli.parsing import add_netns_option, new_parser, number_between
+from tcpscope.cli.streams import write
 from tcpscope.live.stats import ETCP, TCP, Interval, follow_intervals
 from tcpscope.model.record import NamedTuple
 
@@ -65,7 +65,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--all", action="store_true", help="every counter that moves")
     add("--brief", action="store_true", help="without the meanings")
     add("--list", action="store_true", help="print what each counter means, and stop")
-    add("--netns", metavar="NAME", help="another network namespace (name, path or pid:N)")
+    add_netns_option(parser)
     return parser.parse_args(argv)
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from tcpscope.cli.ending import Ending
-from tcpscope.cli.flags import new_parser, number_between
-from tcpscope.cli.list import is_coloured, write
+from tcpscope.cli.parsing import add_color_option, add_names_option, add_namespace_options, new_parser, number_between
+from tcpscope.cli.streams import is_coloured, write
 from tcpscope.live.trace import Feed, open_trace
 from tcpscope.model.errors import UsageError
 from tcpscope.model.socket import Age, Socket
@@ -57,8 +57,6 @@ def run(argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    from tcpscope.model.spelling import DIALECTS
-
     parser = new_parser("trace", "Show every TCP transition the kernel makes, as it happens.", EPILOG)
     add = parser.add_argument
     add("filter", nargs="*", metavar="FILTER", help="only what concerns such sockets, before or after the move")
@@ -68,11 +66,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--summary", action="store_true", help="count moves instead of printing them (cheapest; with --duration)")
     add("--ladder", action="store_true", help="one connection, both ends side by side")
     add("--retransmits", action="store_true", help="retransmissions too (moves that keep their state)")
-    add("--netns", metavar="NAME", help="another network namespace (name, path or pid:N)")
-    add("--all-namespaces", action="store_true", help="all namespaces of this host")
+    add_namespace_options(parser)
     add("--tier", choices=("A", "B", "C"), help="this tier or none (default: the best that works)")
-    add("--names", choices=tuple(DIALECTS), default="netstat", help="spelling of states (default netstat)")
-    add("--color", choices=("auto", "always", "never"), default="auto", help="default auto: on a terminal")
+    add_names_option(parser)
+    add_color_option(parser)
     add("-H", "--no-header", action="store_true", help="no header; the tier is named on stderr")
     return parser.parse_args(argv)
 

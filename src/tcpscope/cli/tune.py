@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tcpscope.cli.flags import new_parser
-from tcpscope.cli.list import is_coloured, write
+from tcpscope.cli.parsing import add_color_option, add_netns_option, new_parser
+from tcpscope.cli.streams import is_coloured, write
 from tcpscope.doctor.tuning import WRONG, Tuned, tuned
 from tcpscope.model.errors import TcpscopeError, UsageError
 
@@ -75,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--write", metavar="FILE", help="write these differences as a sysctl.d file ('-': standard output)")
     add("--force", action="store_true", help="let --write replace an existing file")
     add("--wrong", action="store_true", help="widespread wrong advice and what it really does")
-    add("--netns", metavar="NAME", help="the settings of another network namespace")
-    add("--color", choices=("auto", "always", "never"), default="auto")
+    add_netns_option(parser)
+    add_color_option(parser)
     add("--json", action="store_true", help="one JSON object (schema tcpscope.tune/1)")
     return parser
 

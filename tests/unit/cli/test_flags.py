@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tcpscope.cli import flags
-from tcpscope.cli.list import select
+from tcpscope.cli.flags import select
 from tcpscope.cli.main import main
 from tcpscope.model.errors import UsageError
 

@@ -22,6 +22,7 @@ ALLOWED = {
     "tcpscope.cli.flags",
     "tcpscope.cli.list",
     "tcpscope.cli.main",
+    "tcpscope.cli.streams",
     "tcpscope.kernel",
     "tcpscope.kernel.netlink",
     "tcpscope.kernel.processes",

@@ -175,8 +175,8 @@ def test_unbuffered_output_is_whole_although_a_signal_interrupts_its_writing(tmp
     """PYTHONUNBUFFERED drops what write(2) leaves over: here the pipe is full when the signal comes."""
     program = """
 import os, signal, sys
-from tcpscope.cli import main
-main._buffer_stdout()
+from tcpscope.cli import streams
+streams.buffer_stdout()
 signal.signal(signal.SIGUSR1, lambda *_: None)
 print("ready", file=sys.stderr, flush=True)
 sys.stdout.write("x" * 500_000)

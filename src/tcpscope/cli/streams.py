@@ -1,0 +1,63 @@
+"""Where the output goes: text as the stream can take it, colour, and streams that are closed, full or cut off."""
+
+from __future__ import annotations
+
+import sys
+
+
+def write(text: str) -> None:
+    """Write to stdout whatever its encoding is: what it cannot spell is escaped."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def warn(note: str) -> None:
+    """Say under the table what could not be seen; on stderr, as netstat does, so that pipes carry sockets alone."""
+    sys.stdout.flush()
+    print(f"note: {note}", file=sys.stderr)
+
+
+def is_coloured(choice: str) -> bool:
+    """Decide about colour: ``always``, ``never``, or ``auto``: on a terminal, unless NO_COLOR is set."""
+    if choice != "auto":
+        return choice == "always"
+    from posix import environ
+
+    return sys.stdout.isatty() and not environ.get(b"NO_COLOR") and environ.get(b"TERM") != b"dumb"
+
+
+def replace_closed_streams() -> None:
+    """Why: started with ``>&-`` there is no stdout at all; what nobody wants to read goes nowhere."""
+    if sys.stdin is None:
+        sys.stdin = open("/dev/null")  # noqa: SIM115  # open as long as the process
+    if sys.stdout is None:
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
+    if sys.stderr is None:
+        sys.stderr = open("/dev/null", "w")  # noqa: SIM115  # open as long as the process
+
+
+def buffer_stdout() -> None:
+    """Why: with PYTHONUNBUFFERED the rest of a write that a signal interrupts (Ctrl-C, full pipe) is dropped."""
+    import io
+
+    if isinstance(getattr(sys.stdout, "buffer", None), io.FileIO):
+        bare = sys.stdout
+        sys.stdout = open(bare.fileno(), "w", encoding=bare.encoding, errors=bare.errors, closefd=False)  # noqa: SIM115
+
+
+def forget_unwritten() -> None:
+    """Write what is left; when that fails, let nobody try again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        forget_stdout()
+
+
+def forget_stdout() -> None:
+    """Why: the interpreter flushes stdout once more at exit and would complain about the closed pipe."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
