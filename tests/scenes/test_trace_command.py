@@ -65,6 +65,7 @@ def connect(space, number=1):
         wait_until_settled()
 
 
+@in_its_own_namespace
 def test_json_lines_are_moves_alone_and_the_tier_is_named_beside_them(netns):
     trace = Trace(netns, "--json", "--count", "11")
     assert trace.first.startswith("# tier A: ") and f"[{netns.inode}]" in trace.first
@@ -89,7 +90,9 @@ def test_text_and_json_and_summary_tell_the_same_of_a_thousand_connections(netns
         trace.process.send_signal(signal.SIGINT)
     (code, text, _), (_, lines, _), (_, summary, _) = (trace.end() for trace in traces)
     assert code == 0
-    by_json = Counter(map(move_of_object, map(json.loads, lines.splitlines())))
+    moves = [json.loads(line) for line in lines.splitlines()]
+    assert all("t_ns" in move for move in moves), moves[-1]
+    by_json = Counter(map(move_of_object, moves))
     assert Counter(map(move_of_line, text.splitlines())) == by_json
     counts = Counter((before, after) for before, after, *_ in by_json.elements())
     assert {(one["before"], one["after"]): one["count"] for one in json.loads(summary)["counts"]} == counts
@@ -123,6 +126,7 @@ def test_other_namespace_is_not_seen(netns):
     assert len(there.splitlines()) > 5 * 3, "the calls alone are three moves of each connection"
 
 
+@in_its_own_namespace
 def test_filter_takes_moves_into_and_out_of_a_state(netns):
     trace = Trace(netns, "--json", "--count", "4", "state", "close-wait")
     connect(netns, 10)

@@ -46,7 +46,7 @@ def collect(feed, space, work):
         moves += feed.read_transitions(0.05)
     assert not failures, failures
     moves += read_until_now(feed, space)
-    assert feed.read_lost() == 0
+    assert feed.read_lost() == feed.read_untold() == 0
     return moves
 
 

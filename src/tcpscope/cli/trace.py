@@ -210,13 +210,16 @@ def _finish(feed: Feed, arguments: argparse.Namespace, total: int, seconds: floa
     """Sum up; what still waits in the ring when the run ends is not hidden either."""
     told_all = arguments.ladder or not (ending.signal or arguments.duration is not None)
     unread = 0 if told_all else feed.read_unread()
+    untold = feed.read_untold()
     if arguments.json:
-        if unread:
-            print(f'{{"lost":0,"unread":{unread}}}')
+        rest = "".join(f',"{name}":{number}' for name, number in (("unread", unread), ("untold", untold)) if number)
+        if rest:
+            print(f'{{"lost":0{rest}}}')
         sys.stdout.flush()
     else:
         sys.stdout.flush()
         rest = f", {unread} not read in time" if unread else ""
+        rest += f"; at least {untold} more that no record told" if untold else ""
         print(f"# {_told(total, seconds, feed.read_lost())}{rest}", file=sys.stderr)
     return ending.exit_code(_is_endless(arguments))
 

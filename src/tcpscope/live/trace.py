@@ -47,6 +47,9 @@ class Source(Protocol):
     def read_lost(self) -> int:
         """Return how much was lost since the start."""
 
+    def read_untold(self) -> int:
+        """Return how many moves at least were made that no record told."""
+
     def read_unread(self) -> int:
         """Return how many records were written and not told yet."""
 
@@ -152,6 +155,10 @@ class Feed:
     def read_lost(self) -> int:
         """Return how many :attr:`lost_are` lost since the start."""
         return self._source.read_lost()
+
+    def read_untold(self) -> int:
+        """Return how many moves at least were made that no record told, lost or never written (not when counting)."""
+        return self._source.read_untold()
 
     @property
     def lost_are(self) -> str:

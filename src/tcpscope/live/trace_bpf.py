@@ -96,6 +96,10 @@ class BpfSource:
         """Return how many records found no room in the ring."""
         return self._tracer.read_lost()
 
+    def read_untold(self) -> int:
+        """Return how many moves at least were made that no record told."""
+        return self._story.untold
+
     def read_unread(self) -> int:
         """Return how many records are not told yet."""
         return self._backlog.records + self._tracer.waiting_records

@@ -235,6 +235,10 @@ class PerfSource:
         """Return how many records the kernel says it lost."""
         return self._rings.lost
 
+    def read_untold(self) -> int:
+        """Return how many moves at least were made that no record told."""
+        return self._story.untold
+
     def read_unread(self) -> int:
         """Return how many records are not told yet."""
         return self._rings.unread

@@ -110,6 +110,8 @@ class Story:
         self._epoch_ns = epoch_ns
         self._source = source
         self._sees_requests = sees_requests
+        #: At least so many moves were made that no record told: sockets that were not where the last one had left them.
+        self.untold = 0
         self._sockets: dict[int, Life] = {}
         self._requests: dict[int, Life] = {}
         self._handshakes: dict[Key, Life] = {}
@@ -195,6 +197,7 @@ class Story:
     def _life(self, event: KernelEvent, before: State) -> Life:
         """Return what is known of the socket, brought up to date with the addresses of ``event``."""
         life = self._sockets.get(event.address)
+        self._note_gap(life, before)
         if life is None or before is CLOSED:
             life = Life(event.key, self._flow(event), before, None)
             self._sockets[event.address] = life
@@ -202,12 +205,21 @@ class Story:
             life.key, life.flow = event.key, self._flow(event)
             if event.address in self._held["port"]:
                 self._on_port(event)
-        if life.state is not before:  # records were lost in between
+        if life.state is not before:
             life.state, life.since_ns = before, None
         return life
 
+    def _note_gap(self, life: Life | None, now: State) -> None:
+        """Count what was missed when a socket whose state a record told is in another one, or is a new socket by now.
+
+        Why since_ns: it is known from the first move told on, and not after a gap that was counted.
+        """
+        if life is not None and life.since_ns is not None and life.state is not now:
+            self.untold += 1
+
     def _on_child(self, event: KernelEvent) -> None:
         """The last ACK of a handshake made a socket of a request: the state began with the request."""
+        self._note_gap(self._sockets.get(event.address), CLOSED)
         life = Life(event.key, self._flow(event), SYN_RECEIVED, None)
         self._sockets[event.address] = life
         request = self._handshakes.get(event.key)

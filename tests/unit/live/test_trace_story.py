@@ -9,9 +9,11 @@ from tests.unit.live.kernel_records import (
     CLIENT,
     CLOSE,
     CLOSING,
+    CW,
     ESTAB,
     FW1,
     FW2,
+    LACK,
     LISTEN,
     MS,
     SERVER,
@@ -260,6 +262,80 @@ def test_lost_records_in_between_make_the_time_unknown_and_nothing_else():
     first, second = tell(paper)
     assert (second.before, second.after, second.in_state_ns) == (S.ESTABLISHED, S.FIN_WAIT_1, None)
     assert first.after is S.SYN_SENT
+
+
+def untold_in(paper, **options):
+    story = Story(reasons=REASONS, **options)
+    story.feed(iter_events(paper.stretch()))
+    story.take()
+    return story.untold
+
+
+def moved_on(paper):
+    paper.state(1, ESTAB, FW1)
+    paper.state(1, FW2, CLOSE)
+
+
+def connected_anew(paper):
+    paper.state(1, ESTAB, FW1)
+    paper.state(1, CLOSE, SYN_SENT, ends=(CLIENT, (SERVER[0], 81)))
+
+
+def born_anew(paper):
+    paper.state(1, CW, LACK, ends=(SERVER, CLIENT))
+    paper.state(1, LISTEN, SYN_RECV, ends=(SERVER, (CLIENT[0], 40001)))
+
+
+def retransmitted(paper):
+    paper.state(1, SYN_SENT, ESTAB)
+    paper.add(kinds.RETRANSMITTED, 1, FW1, FW1)
+    paper.state(1, FW1, CLOSE)
+
+
+@pytest.mark.parametrize("tell_a_life", [moved_on, connected_anew, born_anew, retransmitted])
+def test_socket_that_is_not_where_its_last_record_left_it_counts_as_one_move_untold(tell_a_life):
+    paper = Paper()
+    tell_a_life(paper)
+    assert untold_in(paper) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("sees_requests", [True, False])
+def test_no_move_is_untold_where_every_record_came(seed, sees_requests):
+    """Addresses are used again and again, as the kernel's slabs do; each life is whole and follows the one before."""
+    rng = random.Random(seed)
+    paper = Paper()
+    for number in range(300):
+        ends = (CLIENT[0], 1000 + number), SERVER
+        mini = whole_life(paper, ends, rng.random() < 0.5, rng.randrange(3))
+        if rng.random() < 0.7:
+            paper.add(kinds.MINI_EXPIRED, mini, TW, TW, ends=ends)
+    assert untold_in(paper, sees_requests=sees_requests) == 0
+
+
+def test_no_move_is_untold_of_a_socket_whose_beginning_was_before_the_trace():
+    paper = Paper()
+    paper.add(kinds.RESET_SENT, 1, ESTAB, ESTAB, detail=14)  # the programs are attached one after another
+    paper.state(1, CLOSE, SYN_SENT)
+    paper.state(2, CW, LACK)
+    paper.add(kinds.RETRANSMITTED, 3, FW1, FW1)
+    paper.state(3, FW1, FW2)
+    assert untold_in(paper) == 0
+
+
+def test_every_dropped_move_of_a_socket_but_its_birth_is_noticed_when_its_address_is_used_again():
+    paper = Paper()
+    for number in range(2):
+        whole_life(paper, ((CLIENT[0], 1000 + number), SERVER))
+    whole = paper.records
+    dropped = [
+        at for at, record in enumerate(whole[: len(whole) // 2])
+        if record[40] == kinds.STATE and record[41] not in (CLOSE, LISTEN)
+    ]  # fmt: skip
+    assert len(dropped) == 8
+    for at in dropped:
+        paper.records = whole[:at] + whole[at + 1 :]
+        assert untold_in(paper) == 1, at
 
 
 def test_move_that_no_rule_allows_is_marked():
