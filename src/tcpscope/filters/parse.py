@@ -29,10 +29,12 @@ from tcpscope.filters.values import (
     BYTES,
     NANOSECONDS,
     below_cgroup_root,
+    is_bare_address,
     parse_address,
     parse_number,
     parse_prefix_bits,
     parse_scaled,
+    split_bare_port,
     split_family,
     split_port,
 )
@@ -302,6 +304,7 @@ class _Parser:
         operator = self._operator(subject, tuple(dict.fromkeys(OPERATORS.values())))
         token = self._take("a port")
         family, text = split_family(token.text)
+        text = text.removeprefix("*:") or "*"
         if text.lstrip(":") == "*":
             if operator not in ("=", "!="):
                 raise self._error(token, f"{operator} needs a port; * is any")
@@ -338,7 +341,14 @@ class _Parser:
     def _host(self, side: str) -> ex.Expression:
         token = self._take("an address")
         family, text = split_family(token.text)
-        address, port_text = split_port(text)
+        split = split_bare_port(text)
+        if split is None:
+            return self._endpoint(token, side, family, *split_port(text))
+        found = self._endpoint(token, side, family, *split)
+        # Why both: ::1:22 is also the address 0:0:0:0:0:0:1:22, and what it means only its writer knows
+        return ex.Or(found, self._endpoint(token, side, family, text, "")) if is_bare_address(text) else found
+
+    def _endpoint(self, token: _Token, side: str, family: int, address: str, port_text: str) -> ex.Expression:
         port = None if port_text in ("", "*") else self._port_number(token, port_text)
         if address in ("", "*", "any", "all", "default"):
             return _with_family(family, ex.Host(side, port=port))

@@ -20,17 +20,37 @@ def split_family(text: str) -> tuple[int, str]:
 
 
 def split_port(text: str) -> tuple[str, str]:
-    """Split ``ADDRESS[:PORT]``: brackets, ``*`` and a prefix length decide as in ss."""
+    """Split ``ADDRESS[:PORT]``: brackets, ``*`` and a prefix length decide as in ss.
+
+    An IPv6 address without brackets stays whole, see :func:`split_bare_port`.
+    """
     if text.startswith("["):
         address, _, rest = text[1:].partition("]")
         tail = rest[: rest.find(":")] if ":" in rest else rest  # a prefix length, or the zone as ss prints it
         return address + tail if tail[:1] in ("/", "%") else address, rest.rpartition(":")[2] if ":" in rest else ""
     if text.startswith("*"):
         return "*", text[1:].removeprefix(":")
-    if text.count(":") > 1:  # an IPv6 address without brackets (ss would take the last part for a port)
+    if text.count(":") > 1:
         return text, ""
     address, _, port = text.partition(":")
     return address, port
+
+
+def split_bare_port(text: str) -> tuple[str, str] | None:
+    """Split ``::1:22`` as ss reads it and netstat writes it; ``None`` where no port can be meant (``::1``)."""
+    address, _, port = text.rpartition(":")
+    if text[:1] == "[" or ":" not in address or parse_address(_host_part(address)) is None:
+        return None
+    return (address, port) if port.isdecimal() or not is_bare_address(text) else None
+
+
+def is_bare_address(text: str) -> bool:
+    """Whether all of the text is an IPv6 address, maybe with zone or prefix length."""
+    return ":" not in text[len(_host_part(text)) :] and parse_address(_host_part(text)) is not None
+
+
+def _host_part(text: str) -> str:
+    return text.partition("/")[0].partition("%")[0]
 
 
 def parse_address(text: str) -> bytes | None:

@@ -169,7 +169,7 @@ class Story:
 
     def _on_state(self, event: KernelEvent) -> None:
         before, after = _STATES[event.before], _STATES[event.after]
-        if before is None or after is None:
+        if before is None or after is None or before is after:  # Linux: close() after shutdown() sets the state again
             return
         if before is LISTEN and after is SYN_RECEIVED:
             self._on_child(event)

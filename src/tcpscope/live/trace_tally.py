@@ -62,7 +62,7 @@ class Tally:
         """Return the counts by states."""
         found: dict[tuple[State, State], int] = {}
         for move, count in self.raw.items():
-            if not (0 < move >> 4 < 14 and 0 < move & 15 < 14):
+            if not (0 < move >> 4 < 14 and 0 < move & 15 < 14) or move >> 4 == move & 15:
                 continue
             pair = State(KERNEL_EXTRA.get(move >> 4, move >> 4)), State(KERNEL_EXTRA.get(move & 15, move & 15))
             found[pair] = found.get(pair, 0) + count

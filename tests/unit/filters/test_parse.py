@@ -24,9 +24,20 @@ NAMES = Names(
 )
 
 
-@pytest.mark.parametrize("text", ["sport = :22", "sport 22", "sport :ssh", "sport eq 22", "sport == :22", "sport=:22"])
+@pytest.mark.parametrize(
+    "text", ["sport = :22", "sport 22", "sport :ssh", "sport eq 22", "sport == :22", "sport=:22", "sport *:22"]
+)
 def test_port_spellings(text):
     assert parse_filter(text, NAMES).expression == S22
+
+
+@pytest.mark.parametrize("text", ["::1:22", "inet6:::1:22"])
+def test_address_without_brackets_that_may_end_in_a_port_is_read_both_ways(text):
+    found = parse_filter(f"src {text}").expression
+    expected = ex.Or(ex.Host("src", 6, bytes(15) + b"\1", 128, 22), ex.Host("src", 6, bytes(13) + b"\1\0\x22", 128))
+    if text.startswith("inet6"):
+        expected = ex.Or(ex.And(ex.Family(6), expected.left), ex.And(ex.Family(6), expected.right))
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -61,6 +72,11 @@ def test_not_binds_to_the_next_term():
         ("src [::1]", ex.Host("src", 6, bytes(15) + b"\1", 128)),
         ("src ::1", ex.Host("src", 6, bytes(15) + b"\1", 128)),
         ("src [2001:db8::]/32", ex.Host("src", 6, bytes((0x20, 1, 0xD, 0xB8)) + bytes(12), 32)),
+        ("src 2001:db8:0:0:0:0:0:7:22", ex.Host("src", 6, bytes((0x20, 1, 0xD, 0xB8)) + bytes(11) + b"\7", 128, 22)),
+        ("src :::22", ex.Host("src", 6, bytes(16), 128, 22)),
+        ("src ::1:ssh", ex.Host("src", 6, bytes(15) + b"\1", 128, 22)),
+        ("src ::ffff:192.0.2.1", ex.Host("src", 6, bytes(10) + bytes((255, 255, 192, 0, 2, 1)), 128)),
+        ("src ::ffff:192.0.2.1:22", ex.Host("src", 6, bytes(10) + bytes((255, 255, 192, 0, 2, 1)), 128, 22)),
         ("src :22", ex.Host("src", port=22)),
         ("src *:22", ex.Host("src", port=22)),
         ("dst *", ex.Host("dst")),

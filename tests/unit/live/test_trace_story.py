@@ -87,6 +87,21 @@ def test_time_in_state_runs_through_request_child_and_mini_socket():
     assert moves_of(found)[-1] == (S.TIME_WAIT, E.TIME_WAIT_TIMEOUT, S.CLOSED)
 
 
+def test_close_after_shutdown_moves_nothing_and_the_time_in_state_goes_on():
+    """Linux: close() of a socket that was shut down sets FIN_WAIT_2 once more (the same for FIN_WAIT_1, LAST_ACK)."""
+    paper = Paper()
+    paper.state(1, FW1, FW2)
+    paper.state(1, FW2, FW2, after_ns=300 * MS)
+    paper.add(kinds.MINI_STARTED, 2, TW, TW, after_ns=300 * MS)
+    paper.state(1, FW2, CLOSE, after_ns=0)
+    found = tell(paper)
+    assert moves_of(found) == [(S.FIN_WAIT_1, E.ACK_OF_FIN, S.FIN_WAIT_2), (S.FIN_WAIT_2, E.FIN, S.TIME_WAIT)]
+    assert found[1].in_state_ns == 600 * MS
+    tally = Tally()
+    tally.feed(paper.stretch())
+    assert tally.counts() == {(move.before, move.after): 1 for move in found}
+
+
 def test_fin_wait_2_mini_socket_that_expires_is_no_time_wait():
     paper = Paper()
     paper.state(1, FW1, FW2)
