@@ -72,6 +72,7 @@ class RawPeer:
         """
         deadline = self._wire.now_s() + patience_s
         while True:
+            is_last = self._wire.now_s() > deadline  # Why before the look: what came while we were put aside is seen
             fresh = [
                 one
                 for one in self._wire.hear(self.here.port)
@@ -79,7 +80,7 @@ class RawPeer:
             ]
             for segment in fresh:
                 self._note(segment)
-            if fresh or self._wire.now_s() > deadline:
+            if fresh or is_last:
                 return fresh
             self._wire.wait(0.002)
 

@@ -42,6 +42,9 @@ def show_rows(stage: Stage, state: State) -> None:
         if row.id not in NOT_ON_LINUX and row.id not in ELSEWHERE:
             after, sends = OTHERWISE[row.id][:2] if row.id in OTHERWISE else (row.after, row.sends)
             shown = show_row(bench, row, after, sends)
+            if not shown.ok:
+                # Why again: put aside on a busy machine, a stimulus may come after the timer it was to precede
+                shown = show_row(bench, row, after, sends)
             stage.verify(row.id, shown.expected, shown.seen)
     bench.wire.close()
 
