@@ -52,6 +52,9 @@ def test_refused_connections_name_destination_and_program():
     namespace = NetworkNamespace.create()
     with namespace.entered():
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40000"], check=True)
+        listener = socket.create_server(("127.0.0.1", 8))
+        holder = socket.create_connection(("127.0.0.1", 8))  # has the only port there is to that destination
         stop = threading.Event()
 
         def hammer():
@@ -60,6 +63,8 @@ def test_refused_connections_name_destination_and_program():
                 while not stop.is_set():
                     with socket.socket() as one:
                         assert one.connect_ex(("127.0.0.1", 9)) == errno.ECONNREFUSED
+                    with socket.socket() as one:
+                        assert one.connect_ex(("127.0.0.1", 8)) == errno.EADDRNOTAVAIL  # nobody refuses this one
                     time.sleep(0.02)
 
         client = threading.Thread(target=hammer)
@@ -68,6 +73,8 @@ def test_refused_connections_name_destination_and_program():
         snapshot = with_witnessed(take_snapshot(), seen)
         stop.set()
         client.join()
+        holder.close()
+        listener.close()
     namespace.close()
     assert {(one.remote, one.by.pid) for one in snapshot.refused} == {(Endpoint("127.0.0.1", 9), os.getpid())}
     assert sum(one.attempts for one in snapshot.refused) >= 1

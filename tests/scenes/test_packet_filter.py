@@ -5,10 +5,14 @@ import shutil
 import socket
 
 import pytest
+from tests.patience import wait_until
 
+from tcpscope.doctor import diagnose
 from tcpscope.doctor.filtering import find_refusal, show_chain
+from tcpscope.explain.sockets import why
 from tcpscope.kernel.packet_filter import read_packet_filter
 from tcpscope.kernel.sandbox import Sandbox
+from tcpscope.live.snapshot import take_snapshot
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(not shutil.which("nft"), reason="nft is not installed")]
 
@@ -114,6 +118,30 @@ def test_counters_of_rules_grow_with_what_they_drop():
         refusal = find_refusal(chains, "input", "ip", 7000)
         assert (str(refusal.chain), refusal.rule.verdict) == ("inet t other", "drop")
         assert refusal.rule.packets >= 1
+
+
+def test_data_that_the_own_filter_drops_is_not_blamed_on_the_peer():
+    """The kernel runs the window probe's timer although the peer's window is open."""
+    with Sandbox() as sandbox:
+        client, server = sandbox.client, sandbox.server
+        with server.entered():
+            listener = socket.create_server((server.address, 9100))
+        with client.entered(), socket.create_connection((server.address, 9100)):
+            one, _ = listener.accept()
+            server.nft("table inet own { chain out { type filter hook output priority 0; tcp sport 9100 drop; }; }")
+            one.send(b"x" * 1000)
+            with server.entered():
+                kept = wait_until(lambda: [socket for socket in take_snapshot().sockets if socket.is_held_here])
+                findings = wait_until(
+                    lambda: [one for one in diagnose(take_snapshot()) if one.id == "retransmission-stall"]
+                )
+                ids = {finding.id for finding in diagnose(take_snapshot())}
+            one.close()
+        listener.close()
+    assert [(one.local.port, one.timer.kind, one.tcp_info.snd_wnd > 0) for one in kept] == [(9100, "persist", True)]
+    assert "packet filter" in why(kept[0])
+    assert any("inet own out (hook output): from port 9100 drop" in line for line in findings[0].evidence)
+    assert "zero-window-peer-slow" not in ids
 
 
 def test_a_host_without_rules_refuses_nothing():

@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
-from tcpscope.model.socket import Socket
+from tcpscope.model.socket import Socket, TcpInfo
 from tcpscope.model.state import State
 
 TIME_WAIT_MS = 60_000
+_RTO_MIN_MS = 200
+_RTO_MAX_MS = 120_000
 #: SYN timeouts with tcp_syn_linear_timeouts=4 (Linux 6.5 and later): elapsed ms after n timeouts.
 _SYN_ELAPSED_MS = (0, 1000, 2000, 3000, 4000, 5000, 7000, 11000, 19000, 35000, 67000, 131000)
 _WAITING = (State.CLOSE_WAIT, State.FIN_WAIT_2)
@@ -55,18 +57,32 @@ def handshake_ms(socket: Socket) -> int:
 def unanswered_ms(socket: Socket) -> int:
     """Time since the oldest unacknowledged segment was first sent, from the retransmission timer.
 
-    With the present timeout R after n doublings it is R - R/2^n, plus what is gone of the running R.
+    It is the sum of the timeouts so far, each twice the one before and none above two minutes, plus what is gone of
+    the running one. A present timeout at that limit no longer tells the first: RFC 6298 (2.3) does.
     """
     info, timer = socket.tcp_info, socket.timer
     repeats = retransmits(socket)
     if repeats <= 0:
         return 0
-    present_ms = info.rto_us / 1000 if info and info.rto_us > 0 else 200 * 2 ** min(repeats, 10)
-    present_ms = min(present_ms, 120_000)
-    gone = present_ms - present_ms / 2 ** min(repeats, 30)
+    present_ms = info.rto_us / 1000 if info and info.rto_us > 0 else _RTO_MIN_MS * 2 ** min(repeats, 10)
+    present_ms = min(present_ms, _RTO_MAX_MS)
+    first_ms = present_ms / 2 ** min(repeats, 30)
+    if present_ms == _RTO_MAX_MS:
+        first_ms = max(first_ms, _first_timeout_ms(info))
+    gone = backed_off_ms(first_ms, repeats)
     if timer and timer.kind == "on":
         gone += max(0.0, present_ms - timer.expires_ms)
     return int(gone)
+
+
+def _first_timeout_ms(info: TcpInfo | None) -> float:
+    """RFC 6298 (2.3) with Linux's floor of 200 ms under the variance."""
+    return _RTO_MIN_MS if info is None else info.rtt_us / 1000 + max(_RTO_MIN_MS, 4 * info.rttvar_us / 1000)
+
+
+def backed_off_ms(first_ms: float, number: int) -> float:
+    """Return how long ``number`` timeouts in a row take: each is twice the one before, none longer than two minutes."""
+    return sum(min(first_ms * (1 << min(done, 20)), _RTO_MAX_MS) for done in range(min(number, 255)))
 
 
 def retransmits(socket: Socket) -> int:

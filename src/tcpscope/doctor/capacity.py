@@ -198,7 +198,7 @@ def _zombie(look: Look, process: Process, hidden: Sequence[int], share: float) -
     return case.close(
         Severity.HIGH if grew else Severity.MEDIUM,
         f"{process.name} ({process.pid}) does not close {many(len(hidden), 'dead socket')}",
-        "A socket that its peer reset, or that was never bound or connected, is in no list of ss or netstat; it lives only as "
+        "A socket that its peer reset, whose connect() failed, or that was never bound or connected, is in no list of ss or netstat; it lives only as "
         "a descriptor of the process (lsof: 'can't identify protocol'). The program misses close() on an error path.",
         (
             code("close-on-eof", process.runtime),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from tcpscope.doctor.opening import WAS_REFUSED
+from tcpscope.doctor.sending import NOBODY_HEARD
 from tcpscope.model.finding import Finding
 
 Related = Callable[[Finding, Finding], bool]
@@ -43,6 +45,26 @@ def _ends_meet(symptom: Finding, cause: Finding) -> bool:
 def _same_remote(symptom: Finding, cause: Finding) -> bool:
     remotes = {socket.remote.unmapped for socket in symptom.sockets}
     return not remotes or any(socket.remote.unmapped in remotes for socket in cause.sockets)
+
+
+def _host_is_gone(symptom: Finding, cause: Finding) -> bool:
+    """Whether the stall is one of a whole host that falls silent: one connection alone says nothing of another's SYNs."""
+    silent = any(NOBODY_HEARD.partition("{}")[0] in line for line in cause.counter_evidence)
+    return silent and _same_remote(symptom, cause)
+
+
+def _refused_there(symptom: Finding, cause: Finding) -> bool:
+    """Whether the refusals that were seen are those of the cause's port; any may be when none was seen."""
+    told = [line for line in symptom.evidence if WAS_REFUSED in line]
+    port = cause.scope.removeprefix("port ")
+    return _anywhere(symptom, cause) and (not told or any(line.endswith(f":{port}") for line in told))
+
+
+def _refused_itself(symptom: Finding, cause: Finding) -> bool:
+    """Whether the process is among those that were seen to be refused; any may be when none was seen."""
+    told = [line for line in cause.evidence if WAS_REFUSED in line]
+    pid = symptom.scope.removeprefix("pid ")
+    return _anywhere(symptom, cause) and (not told or any(f"({pid}){WAS_REFUSED}" in line for line in told))
 
 
 def _same_scope(symptom: Finding, cause: Finding) -> bool:
@@ -83,11 +105,11 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "accept-stalled-by-fd-limit": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
     "fd-exhaustion-near": (("close-wait-leak", _same_process), ("half-open-stale", _same_process), ("zombie-socket-fds", _same_scope)),
     "accept-queue-overflow": (("accept-stalled-by-fd-limit", _same_process), ("close-wait-app-blocked", _same_process), ("fd-exhaustion-near", _same_process), ("reuseport-imbalance", _same_sockets)),
-    "syn-sent-blackhole": (("accept-queue-overflow", _same_port), ("accept-stalled-by-fd-limit", _same_port), ("syn-flood", _same_port), ("conntrack-table-full", _anywhere), ("no-route", _anywhere), ("ghost-established-by-overflow", _same_remote), ("retransmission-stall", _same_remote)),
+    "syn-sent-blackhole": (("accept-queue-overflow", _same_port), ("accept-stalled-by-fd-limit", _same_port), ("syn-flood", _same_port), ("conntrack-table-full", _anywhere), ("no-route", _anywhere), ("ghost-established-by-overflow", _same_remote), ("retransmission-stall", _host_is_gone)),
     "ghost-established-by-overflow": (("accept-queue-overflow", _same_port), ("accept-queue-overflow", _counted_here), ("syn-flood", _same_port)),
     "fin-wait2-orphan-pile": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
     "fin-wait2-half-closed-forever": (("close-wait-leak", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
-    "zombie-socket-fds": (("connection-refused-storm", _anywhere), ("listener-closed-with-queue", _anywhere)),
+    "zombie-socket-fds": (("connection-refused-storm", _refused_itself), ("listener-closed-with-queue", _anywhere)),
     "system-sockets-leak": (("zombie-socket-fds", _anywhere),),
     "zero-window-peer-slow": (("reader-stalled-locally", _ends_meet), ("close-wait-app-blocked", _ends_meet)),
     "fin-wait1-zero-window": (("reader-stalled-locally", _ends_meet),),
@@ -101,7 +123,7 @@ BECAUSE: dict[str, tuple[tuple[str, Related], ...]] = {
     "bind-eaddrinuse-timewait": (("port-taken-by-outgoing", _same_scope), ("self-connect", _same_sockets)),
     "shared-socket-holders": (("close-wait-leak", _same_sockets), ("close-wait-app-blocked", _same_sockets)),
     "rst-storm-sent": (("connection-refused-storm", _anywhere), ("tw-bucket-overflow", _anywhere), ("listener-missing", _anywhere), ("listener-closed-with-queue", _anywhere), ("inbound-scan", _anywhere)),
-    "connection-refused-storm": (("listener-missing", _anywhere),),
+    "connection-refused-storm": (("listener-missing", _refused_there),),
     "reset-by-peer-rate": (("listener-closed-with-queue", _anywhere), ("ghost-reconnect", _anywhere)),
     "ephemeral-port-exhaustion-live": (("close-wait-leak", _same_sockets),),
     "half-open-stale": (("idle-firewall-drop", _same_remote),),

@@ -126,7 +126,7 @@ def _still_receives(look: Look, socket: Socket) -> bool:
 def fin_wait_1(look: Look) -> Iterator[Finding]:
     """F05 fin-wait1-stuck and F06 fin-wait1-zero-window."""
     waiting = look.states[State.FIN_WAIT_1]
-    probing = [socket for socket in waiting if socket.timer and socket.timer.kind == "persist"]
+    probing = [one for one in waiting if one.timer and one.timer.kind == "persist" and not one.is_held_here]
     if probing:
         yield from _zero_window(look, probing)
     repeats = look.limit_of("fin-wait1-stuck.retransmits")
@@ -173,7 +173,7 @@ def persisting_ms(socket: Socket) -> int:
     """Return how long a zero window has lasted at least: since the last data went out, or by the probes counted."""
     info, timer = socket.tcp_info, socket.timer
     probes = max(info.probes if info else 0, timer.retransmits if timer else 0)
-    by_probes: int = 200 * ((1 << min(max(0, probes), 9)) - 1)
+    by_probes = int(ages.backed_off_ms(200, max(0, probes)))
     since_data = info.last_data_sent_ms if info and info.data_segs_out else 0
     return max(by_probes, since_data if 0 <= since_data < 10**11 else 0)
 

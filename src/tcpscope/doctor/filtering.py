@@ -43,10 +43,14 @@ class Refusal(NamedTuple):
         chain = self.chain
         if not self.rule.handle:
             return f"policy {self.rule.verdict} of chain {chain} (hook {chain.hook})"
-        ports = spell_ports(self.rule.to_ports) or "any"
-        return (
-            f"rule {self.rule.handle} of chain {chain} (hook {chain.hook or 'none'}): port {ports} {self.rule.verdict}"
+        wanted, origin = spell_ports(self.rule.to_ports), spell_ports(self.rule.from_ports)
+        ports = " ".join(
+            (
+                *((f"from port {origin}",) if origin else ()),
+                *((f"port {wanted or 'any'}",) if wanted or not origin else ()),
+            )
         )
+        return f"rule {self.rule.handle} of chain {chain} (hook {chain.hook or 'none'}): {ports} {self.rule.verdict}"
 
 
 def spell_ports(ports: Ports) -> str:
@@ -62,12 +66,14 @@ def find_refusal(
     *,
     over_loopback: bool = False,
     is_new: bool = True,
+    from_port: int | None = None,
 ) -> Refusal | None:
     """Return what refuses TCP packets to ``port`` as far as the rules tell.
 
-    Asked about are packets between hosts (unless ``over_loopback``) that open a connection (unless not ``is_new``).
+    Asked about are packets between hosts (unless ``over_loopback``) that open a connection (unless not ``is_new``),
+    from any port unless ``from_port`` is known.
     """
-    walk = _Walk(chains or (), family, port, over_loopback, is_new)
+    walk = _Walk(chains or (), family, port, over_loopback, is_new, from_port)
     bases = sorted((one for one in chains or () if one.hook == hook), key=lambda one: one.priority)
     for base in bases:
         if base.family not in (family, "inet"):
@@ -83,11 +89,17 @@ class _Walk:
     """One packet's way; remembers what might have happened to it."""
 
     def __init__(
-        self, chains: Sequence[FilterChain], family: str, port: int, over_loopback: bool, is_new: bool
+        self,
+        chains: Sequence[FilterChain],
+        family: str,
+        port: int,
+        over_loopback: bool,
+        is_new: bool,
+        from_port: int | None,
     ) -> None:
         self._chains = {(one.family, one.table, one.name): one for one in chains}
         self._family, self._port, self._over_loopback = family, port, over_loopback
-        self._is_new = is_new
+        self._is_new, self._from_port = is_new, from_port
         self.possible: Refusal | None = None
         self.has_exception = False
 
@@ -115,11 +127,11 @@ class _Walk:
             and rule.loopback in (None, self._over_loopback)
             and _holds(rule.to_ports, self._port)
             and (rule.for_new if self._is_new else rule.for_known)
-            and not rule.from_ports
+            and (not rule.from_ports or (self._from_port is not None and _holds(rule.from_ports, self._from_port)))
         )
 
     def _note(self, chain: FilterChain, rule: FilterRule) -> None:
-        if not rule.to_ports:
+        if not rule.to_ports and not rule.from_ports:
             return
         if rule.verdict in _REFUSING and self.possible is None:
             self.possible = Refusal(chain, rule, is_total=False)
@@ -139,19 +151,28 @@ def refusal_of(
     snapshot is the one it stands in.
     """
     family, is_own = "ip6" if ":" in remote.unmapped else "ip", look.is_own(remote.address)
-    mine = find_refusal(look.snapshot.packet_filter, "output", family, remote.port, over_loopback=is_own, is_new=is_new)
+    filters, source_port = look.snapshot.packet_filter, local.port if local else None
+    mine = find_refusal(
+        filters, "output", family, remote.port, over_loopback=is_own, is_new=is_new, from_port=source_port
+    )
     if mine is not None:
         return mine, "this host's own packet filter", look.snapshot
     if local is not None:
         answers = find_refusal(
-            look.snapshot.packet_filter, "input", family, local.port, over_loopback=is_own, is_new=False
+            filters, "input", family, local.port, over_loopback=is_own, is_new=False, from_port=remote.port
         )
         if answers is not None:
             return answers, "this host's own packet filter", look.snapshot
     for source in (look.snapshot,) if is_own else look.others:
         if is_own or has_address(source, remote.unmapped):
             theirs = find_refusal(
-                source.packet_filter, "input", family, remote.port, over_loopback=is_own, is_new=is_new
+                source.packet_filter,
+                "input",
+                family,
+                remote.port,
+                over_loopback=is_own,
+                is_new=is_new,
+                from_port=source_port,
             )
             if theirs is not None:
                 return theirs, f"the packet filter of {remote.unmapped}", source

@@ -22,6 +22,8 @@ from tcpscope.model.state import State
 #: Ports that worms like; they add weight to a scan.
 WORM_PORTS = frozenset((22, 23, 445, 2375, 3389, 5555, 6379))
 _FAMILY = "TcpExt."
+#: How a refusal that was seen is told; :mod:`~tcpscope.doctor.causes` asks for it.
+WAS_REFUSED = " was refused "
 
 
 def blackhole(look: Look) -> Iterator[Finding]:
@@ -205,7 +207,7 @@ def refused(look: Look) -> Iterator[Finding]:
     sent = look.rate("Tcp.OutRsts")
     if sent and sent >= rate * 0.9:
         case.witness(0.4, f"OutRsts {count(sent)}/s: the refusing end is this host too, nothing listens on the port")
-    elif sent is not None:
+    elif sent is not None and not any(look.is_own(one.remote.address) for one in look.snapshot.refused):
         case.cleared(
             "this host sends no RSTs in that number: the refusal comes from elsewhere, or from a firewall's reject"
         )
@@ -218,14 +220,16 @@ def refused(look: Look) -> Iterator[Finding]:
         case.unseen("to which port: a refused connection leaves no socket behind; 'tcpscope trace' shows them")
     for one in seen[:3]:
         who = f"{one.by.name} ({one.by.pid})" if one.by else "a program"
-        case.witness(0.4, f"seen between the looks: {who} was refused {many(one.attempts, 'time')} by {one.remote}")
+        case.witness(0.4, f"seen between the looks: {who}{WAS_REFUSED}{many(one.attempts, 'time')} by {one.remote}")
     where = f" by {listing(dict.fromkeys(str(one.remote) for one in seen), 2)}" if seen else ""
+    is_one = len({one.remote for one in seen}) == 1
     reason = _why_refused(look, seen[0].remote) if seen else ""
     if reason:
-        case.witness(0.7, reason)
+        case.witness(0.7, f"{seen[0].remote.address}: {reason}")
     yield case.close(
         Severity.MEDIUM,
-        f"{count(rate)} connection attempts per second are refused{where}" + (f": {reason}" if reason else ""),
+        f"{count(rate)} connection attempts per second are refused{where}"
+        + (f": {reason}" if reason and is_one else ""),
         "connect() gets ECONNREFUSED: nothing listens at the destination, or a firewall answers for it (reject with tcp "
         "reset or port-unreachable look the same to the program). Health checks before a service starts do this too.",
         (

@@ -6,7 +6,7 @@ is zero, its program does not read. None at all: pacing, congestion window or th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
@@ -21,6 +21,8 @@ from tcpscope.model.state import State
 
 #: Lower bound of seconds until ETIMEDOUT for tcp_retries2 (measured with RTO 200 ms: 3 -> 6.9, 8 -> 108, 15 -> 938).
 _RTO_MAX_S = 120.0
+#: What a stall says when the whole host is silent; :mod:`~tcpscope.doctor.causes` asks for it.
+NOBODY_HEARD = "no other connection to {} heard anything since"
 
 
 def unanswered(look: Look) -> Iterator[Finding]:
@@ -29,11 +31,12 @@ def unanswered(look: Look) -> Iterator[Finding]:
     if not stalled:
         return
     by_remote = group(stalled, lambda socket: address(socket.remote.address))
+    others = _others(look, by_remote)
     forgotten: list[Socket] = []
     rest: list[Socket] = []
     for remote, sockets in by_remote.items():
         full = [socket for socket in sockets if _is_full_size(socket)]
-        heard = _heard_lately(look, remote, full) if len(full) >= look.limit_of("pmtu-blackhole.count") else []
+        heard = _heard_lately(others[remote], full) if len(full) >= look.limit_of("pmtu-blackhole.count") else []
         if heard:
             yield _blackhole(look, remote, full, heard)
             sockets = [socket for socket in sockets if not _is_full_size(socket)]
@@ -41,8 +44,8 @@ def unanswered(look: Look) -> Iterator[Finding]:
             (forgotten if _idle_before_s(socket) > look.limit_of("idle-firewall-drop.gap_s") else rest).append(socket)
     if forgotten:
         yield _forgotten(look, forgotten)
-    for sockets in group(rest, lambda socket: address(socket.remote.address)).values():
-        yield _stall(look, sockets)
+    for remote, sockets in group(rest, lambda socket: address(socket.remote.address)).items():
+        yield _stall(look, sockets, others[remote])
 
 
 def _with_queue(look: Look) -> list[Socket]:
@@ -71,15 +74,31 @@ def _is_full_size(socket: Socket) -> bool:
     return info is not None and info.snd_mss > 0 and socket.send_q >= info.snd_mss
 
 
-def _heard_lately(look: Look, remote: str, stalled: Sequence[Socket]) -> list[Socket]:
-    """Return sockets to the same host on which something was heard after the stall began: small segments pass."""
+def _others(look: Look, remotes: Iterable[str]) -> dict[str, list[Socket]]:
+    """Return what there is to each of these hosts, connected or in TIME_WAIT: one pass over very many sockets."""
+    found: dict[str, list[Socket]] = {remote: [] for remote in remotes}
+    for state in (State.ESTABLISHED, State.CLOSE_WAIT, State.TIME_WAIT):
+        for socket in look.states[state]:
+            to_same = found.get(socket.remote.unmapped)
+            if to_same is not None:
+                to_same.append(socket)
+    return found
+
+
+def _heard_lately(others: Sequence[Socket], stalled: Sequence[Socket]) -> list[Socket]:
+    """Return those that heard something after the stall began: the host is there, small segments pass."""
     # Why: the estimate of the stall is up to a tenth too long (timers run late), and the last ACK came before it.
     since_ms = max(map(ages.unanswered_ms, stalled)) * 0.9
-    return [
-        socket for socket in look.states[State.ESTABLISHED]
-        if socket.remote.unmapped == remote and socket.tcp_info
-        and 0 <= min(socket.tcp_info.last_ack_recv_ms, socket.tcp_info.last_data_recv_ms) < since_ms
-    ]  # fmt: skip
+    mine = {socket.flow for socket in stalled}
+    return [socket for socket in others if 0 <= _heard_ms_ago(socket) < since_ms and socket.flow not in mine]
+
+
+def _heard_ms_ago(socket: Socket) -> int:
+    """Time since the peer was heard; -1 when the socket does not tell. TIME_WAIT began with its FIN or its last ACK."""
+    if socket.state == State.TIME_WAIT:
+        return ages.bound_ms(socket) if socket.timer else -1
+    info = socket.tcp_info
+    return min(info.last_ack_recv_ms, info.last_data_recv_ms) if info else -1
 
 
 def _witness_stall(case: Case, sockets: Sequence[Socket]) -> None:
@@ -94,25 +113,19 @@ def _witness_stall(case: Case, sockets: Sequence[Socket]) -> None:
         case.witness(0.4, f"nothing acknowledged for {span(min(quiet))} or more")
 
 
-def _stall(look: Look, sockets: Sequence[Socket]) -> Finding:
+def _stall(look: Look, sockets: Sequence[Socket], others: Sequence[Socket]) -> Finding:
     remote = address(sockets[0].remote.address)
     most = max(map(ages.retransmits, sockets))
     case = Case("retransmission-stall", remote)
     _witness_stall(case, sockets)
-    others = [
-        one
-        for one in look.states[State.ESTABLISHED]
-        if address(one.remote.address) == remote
-        and one not in sockets
-        and one.tcp_info
-        and one.tcp_info.last_ack_recv_ms < 3000
-    ]
-    if others:
+    heard = _heard_lately(others, sockets)
+    if heard:
         case.doubt(
-            0.2, f"{many(len(others), 'other connection')} to {remote} got an answer within 3 s: the host is alive"
+            0.2,
+            f"{many(len(heard), 'other connection')} to {remote} heard something since, e.g. {example(heard)}: the host is alive",
         )
     else:
-        case.cleared(f"no other connection to {remote} heard anything either", 0.2)
+        case.cleared(NOBODY_HEARD.format(remote), 0.2)
     ends = [one for socket in sockets[:20] if (one := look.other_end(socket)) is not None]
     if ends:
         case.witness(
@@ -210,14 +223,46 @@ def _blackhole(look: Look, remote: str, sockets: Sequence[Socket], heard: Sequen
 
 
 def zero_window(look: Look) -> Iterator[Finding]:
-    """F38 zero-window-peer-slow."""
+    """F38 zero-window-peer-slow; F35 where the window is open and this host keeps the data back."""
     probing = [socket for socket in _with_queue(look) if socket.timer and socket.timer.kind == "persist"]
-    for remote, sockets in group(
-        probing, lambda socket: (address(socket.remote.address), min(socket.local.port, socket.remote.port))
+    held = [socket for socket in probing if socket.is_held_here]
+    for remote, sockets in group(held, lambda socket: address(socket.remote.address)).items():
+        lasting = max(_held_back_ms(look, socket) for socket in sockets)
+        if lasting >= look.limit_of("retransmission-stall.silence_ms"):
+            yield _kept_here(look, remote, sockets, lasting)
+    for (remote, _), sockets in group(
+        [socket for socket in probing if not socket.is_held_here],
+        lambda socket: (address(socket.remote.address), min(socket.local.port, socket.remote.port)),
     ).items():
         lasting = max(_held_back_ms(look, socket) for socket in sockets)
         if lasting >= look.limit_of("zero-window-peer-slow.medium_s") * 1000:
-            yield _held_back(look, remote[0], sockets, lasting)
+            yield _held_back(look, remote, sockets, lasting)
+
+
+def _kept_here(look: Look, remote: str, sockets: Sequence[Socket], lasting: int) -> Finding:
+    case = Case("retransmission-stall", remote)
+    room = min(socket.tcp_info.snd_wnd or 0 for socket in sockets if socket.tcp_info)
+    queued = size(sum(socket.send_q for socket in sockets))
+    case.witness(
+        0.7,
+        f"{many(len(sockets), 'connection')} with {queued} queued and nothing on its way for at least {span(lasting)}, while the peer's window has room for {size(room)}, e.g. {example(sockets)}",
+    )
+    blocked = witness_filter(look, case, sockets[0].remote, is_new=False, local=sockets[0].local)
+    if not blocked.by:
+        case.unseen("what drops it: no rule of this host's packet filter that is read here names the port", 0.1)
+    return case.close(
+        Severity.HIGH,
+        f"What {look.whose_all(sockets)} sends to {remote} does not leave this host",
+        "The own packet filter (hook output) or the output queue drops each segment. TCP does not count it as sent and "
+        "tries again with the timer of the window probe (persist), at most two minutes apart; the peer is not to blame. "
+        "With tcp_retries2 attempts gone the program hears ETIMEDOUT.",
+        (
+            *blocked.remedies,
+            command("nft list ruleset; iptables-save   which rule of the hook output drops it"),
+            command("tc -s qdisc   whether the output queue drops"),
+        ),
+        sockets,
+    )
 
 
 def _held_back_ms(look: Look, socket: Socket) -> int:

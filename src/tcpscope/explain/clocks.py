@@ -313,6 +313,10 @@ CLOCKS: tuple[Clock, ...] = (
                 "The cause is the peer's program, not the network: look at its Recv-Q (measured: 127480 bytes at the"
                 " reader, 33624 in Send-Q here)."
             ),
+            (
+                "Linux runs it, too, while this host's own packet filter or output queue drops each segment: then"
+                " nothing is in flight, and snd_wnd ('tcpscope list -i', 'ss -i') is above 0."
+            ),
         ),
         see_also=("Send-Q", "zero-window-peer-slow", "fin-wait1-zero-window"),
     ),

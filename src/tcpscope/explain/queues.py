@@ -90,7 +90,7 @@ SEND_Q_BY_TIMER: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "persist",
-        "the peer's window is 0: its program does not read",
+        "the peer's window is 0: its program does not read (snd_wnd above 0: this host's own packet filter drops)",
         "the peer's program; waits for ever while the peer answers",
     ),
     (

@@ -15,6 +15,7 @@ from tcpscope.model.state import State
 
 LIMIT = 20  #: groups of like sockets that are explained; more are counted
 EXAMPLES = 5  #: sockets of a group that are named
+_OPEN_DATA_ENDS = "unacknowledged data gives up after 924 s with default settings (measured 938 s), then ETIMEDOUT"
 
 
 def explain_sockets(sockets: Sequence[Socket], what: str, source: str = "live", unseen: Collection[str] = ()) -> Answer:
@@ -118,6 +119,11 @@ def _why_close_wait(socket: Socket) -> str:
 
 
 def _why_send_q(socket: Socket, timer: Timer) -> str:
+    if socket.is_held_here:
+        return (
+            f"{socket.send_q} bytes wait although the peer's window has room: this host's own packet filter, or its"
+            " output queue, drops what TCP sends."
+        )
     if timer.kind == "persist":
         return f"{socket.send_q} bytes wait: the peer's window is 0, its program does not read."
     if timer.kind == "on" and timer.retransmits:
@@ -138,8 +144,13 @@ def who_acts(socket: Socket) -> str:
         return f"{names}: close it" + ("" if len(socket.owners) == 1 else "; all of them hold it")
     if state is State.FIN_WAIT_2 and socket.kind == "full" and not socket.is_orphan:
         return "the peer's program, by closing; or the one here, by closing what it only shut down"
-    if state is State.ESTABLISHED and socket.send_q and socket.timer and socket.timer.kind == "persist":
-        return "the peer's program: read"
+    if state is State.ESTABLISHED and socket.send_q and socket.timer:
+        if socket.is_held_here:
+            return "whoever set up this host's packet filter (nft list ruleset) or output queue (tc -s qdisc)"
+        if socket.timer.kind == "persist":
+            return "the peer's program: read"
+        if socket.timer.kind == "on":
+            return "the peer's kernel, with an ACK"
     if state is State.ESTABLISHED and socket.recv_q and not socket.send_q:
         return "the program here: read; its peer may send meanwhile"
     return PORTRAITS[state].acts
@@ -155,10 +166,14 @@ def what_comes(socket: Socket, unseen: Collection[str] = ()) -> str:
         return f"gone in {when}"
     if timer.kind == "keepalive":
         return f"a keepalive probe in {when}"
+    if socket.is_held_here:
+        return f"another attempt in {when}, at most 2 min apart; ETIMEDOUT after tcp_retries2 of them"
     if timer.kind == "persist":
         return f"a window probe in {when}, again and again while the peer answers"
     tried = f", after {timer.retransmits} retransmission{'s' * (timer.retransmits != 1)}" if timer.retransmits else ""
-    return f"retransmission in {when}{tried}; {PORTRAITS[socket.state].linux}"
+    is_open = socket.state in (State.ESTABLISHED, State.CLOSE_WAIT)
+    end = _OPEN_DATA_ENDS if is_open else PORTRAITS[socket.state].linux
+    return f"retransmission in {when}{tried}; {end}"
 
 
 def _without_timer(socket: Socket) -> str:

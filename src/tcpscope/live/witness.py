@@ -77,7 +77,9 @@ def _note(moves: list[Transition], entries: Entries, refused: Counts, resets: Re
             _note_reset(move, entries, resets)
         if move.certainty == "seen":
             entries[move.netns, move.flow, move.after] = move.when_ns
-        if move.before == State.SYN_SENT and move.after == State.CLOSED and "refused" in move.cause:
+        # Why: an attempt that found no local port failed here; nobody refused it.
+        is_refused = move.before == State.SYN_SENT and move.after == State.CLOSED and "refused" in move.cause
+        if is_refused and move.flow.local.port:
             by = move.by and move.by._replace(fd=-1)  # each attempt has a descriptor of its own
             key = move.netns, move.flow.remote, by
             if key in refused or len(refused) < _MOST_KEYS:

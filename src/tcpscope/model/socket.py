@@ -164,6 +164,18 @@ class Socket(NamedTuple):
         )
 
     @property
+    def is_held_here(self) -> bool:
+        """Whether data waits with nothing on its way although the peer's window has room: this host keeps it back.
+
+        Linux: a segment that the own packet filter or the output queue drops does not count as sent. With none on its
+        way the window probe's timer (``persist``) tries again, as if the window were 0.
+        """
+        info = self.tcp_info
+        if info is None or not info.snd_wnd or self.timer is None or self.timer.kind != "persist":
+            return False
+        return not info.unacked and info.snd_wnd >= min(self.send_q, info.snd_mss)
+
+    @property
     def is_orphan(self) -> bool:
         """Whether its program has closed it and the kernel finishes alone.
 

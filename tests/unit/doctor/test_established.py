@@ -7,8 +7,9 @@ from tests.unit.doctor.world import HERE, NOW_NS, THERE, client, grown, listener
 from tcpscope.doctor import Thresholds, diagnose
 from tcpscope.model.finding import Finding, Severity
 from tcpscope.model.history import History, Sighting
+from tcpscope.model.packet_filter import FilterChain, FilterRule
 from tcpscope.model.snapshot import Snapshot
-from tcpscope.model.socket import Socket
+from tcpscope.model.socket import Socket, Timer
 from tcpscope.model.state import State
 
 HOURS_3 = 3 * 3600 * 1000
@@ -156,6 +157,65 @@ def test_full_segments_lost_while_small_ones_pass_is_a_black_hole_for_mtu():
     assert "pmtu-blackhole" in ids
     assert "retransmission-stall" not in ids
     assert not found("pmtu-blackhole", snap(*big))
+
+
+def test_a_stall_of_ten_minutes_is_not_taken_for_idleness_before_it():
+    # Linux 6.18: 1000 octets sent 2.7 s after the last ACK, repeated 13 times; the timeout stands at its two minutes.
+    info = {"rto_us": 120_000_000, "rtt_us": 19, "rttvar_us": 9, "bytes_received": 1}
+    (once,) = stalled(1, 13, 632_416, **info)
+    findings = diagnose(snap(once._replace(timer=Timer("on", 66_360, 13))))
+    (stall,) = [one for one in findings if one.id in ("retransmission-stall", "idle-firewall-drop")]
+    assert stall.id == "retransmission-stall"
+    assert any("over 10 min 18 s" in line for line in stall.evidence), stall.evidence
+
+
+def test_a_stall_of_one_connection_is_not_one_of_its_host():
+    """Another connection to the host has ended properly meanwhile: its SYNs to another port vanish for a reason of their own."""
+    hung = [
+        sock(State.SYN_SENT, (HERE, 50_000 + n), (THERE, 5001), timer=("on", 9000, 8), info={"retransmits": 8})
+        for n in range(12)
+    ]
+    stall = stalled(1, 6, 13_500)
+    alone = {finding.id: finding for finding in diagnose(snap(*stall, *hung))}
+    assert alone["syn-sent-blackhole"].explained_by == "retransmission-stall"
+    ended = sock(State.TIME_WAIT, (HERE, 48_000), (THERE, 6000), kind="mini", timer=("timewait", 55_000), who=None)
+    both = {finding.id: finding for finding in diagnose(snap(*stall, *hung, ended))}
+    assert not both["syn-sent-blackhole"].explained_by
+    assert any("the host is alive" in line for line in both["retransmission-stall"].counter_evidence)
+
+
+def kept_here(**info: int) -> Socket:
+    """As Linux 6.18 shows a connection whose segments the own packet filter drops before anything is on its way."""
+    told = {
+        "snd_wnd": 64_512,
+        "snd_mss": 1448,
+        "notsent_bytes": 1000,
+        "data_segs_out": 15,
+        "last_data_sent_ms": 22_136,
+        **info,
+    }
+    return sock(State.ESTABLISHED, (HERE, 9100), (THERE, 42_778), send_q=1000, timer=("persist", 97_000, 14), info=told)
+
+
+def test_data_kept_back_while_the_window_is_open_is_not_blamed_on_the_peer():
+    findings = diagnose(snap(kept_here()))
+    assert [one.id for one in findings if one.id in ("retransmission-stall", "zero-window-peer-slow")] == [
+        "retransmission-stall"
+    ]
+    (finding,) = found("retransmission-stall", snap(kept_here()))
+    assert "does not leave this host" in finding.title
+    assert found("zero-window-peer-slow", snap(kept_here(snd_wnd=0)))
+    assert not found("retransmission-stall", snap(kept_here(snd_wnd=0)))
+
+
+def test_data_kept_back_names_the_rule_that_matches_its_source_port():
+    rule = FilterRule(4, "drop", from_ports=((9100, 9100),))
+    chain = FilterChain("inet", "t", "o", "output", 0, "accept", (rule,))
+    (finding,) = found("retransmission-stall", snap(kept_here())._replace(packet_filter=(chain,)))
+    assert any("from port 9100 drop" in line for line in finding.evidence)
+    other = chain._replace(rules=(rule._replace(from_ports=((9101, 9101),)),))
+    (unnamed,) = found("retransmission-stall", snap(kept_here())._replace(packet_filter=(other,)))
+    assert not any("chain" in line for line in unnamed.evidence)
 
 
 def held_back(since_ms: int) -> list[Socket]:

@@ -406,6 +406,35 @@ def host(*sockets, **fields):
     return snap(*sockets, interfaces=(Interface("eth0", 2, addresses=(f"{THERE}/24",)),), **fields)
 
 
+def test_refusals_of_one_port_are_not_laid_to_another_one_that_is_missing():
+    before = snap()
+    now = grown(before, Tcp__AttemptFails=40, Tcp__ActiveOpens=40, Tcp__OutRsts=40)
+    for port, cause in ((8091, ""), (9101, "listener-missing")):
+        seen = now._replace(refused=(Refused(Endpoint(HERE, port), Owner(77, "curl", 3), 38),))
+        findings = {one.id: one for one in diagnose(seen, before, history=known(9101))}
+        assert findings["connection-refused-storm"].explained_by == cause
+
+
+def test_dead_sockets_are_laid_to_refusals_of_the_same_process_alone():
+    for pid, cause in ((78, ""), (77, "connection-refused-storm")):
+        before = snap(processes=(process(pid=pid, open_fds=80, socket_inodes=tuple(range(700_000, 700_060))),))
+        now = grown(before, Tcp__AttemptFails=40, Tcp__ActiveOpens=40)
+        now = now._replace(refused=(Refused(Endpoint(THERE, 8091), Owner(77, "curl", 3), 38),))
+        findings = {one.id: one for one in diagnose(now, before)}
+        assert findings["zombie-socket-fds"].explained_by == cause
+
+
+def test_refusals_by_this_host_are_not_said_to_come_from_elsewhere():
+    """Fewer RSTs than refusals were counted, yet the destination that was seen is an address of this host."""
+    for remote, is_said in (("127.0.0.1", False), (THERE, True)):
+        before = snap()
+        now = grown(before, Tcp__AttemptFails=40, Tcp__ActiveOpens=40, Tcp__OutRsts=30)
+        now = now._replace(refused=(Refused(Endpoint(remote, 8091), None, 30), Refused(Endpoint(THERE, 7777), None, 4)))
+        (finding,) = found("connection-refused-storm", now, before)
+        assert any("from elsewhere" in line for line in finding.counter_evidence) == is_said
+        assert ("nothing listens" in finding.title) is False  # of which of the two destinations?
+
+
 def test_refusals_that_were_watched_name_program_and_destination():
     finding = refused_storm()
     assert finding.title.endswith(f"refused by {THERE}:8091")

@@ -5,7 +5,7 @@ import pytest
 from tcpscope.explain.answer import answer_as_json
 from tcpscope.explain.sockets import LIMIT, explain_sockets, what_comes, who_acts, who_owns, why
 from tcpscope.model.address import Endpoint
-from tcpscope.model.socket import Age, Owner, Socket, Timer
+from tcpscope.model.socket import Age, Owner, Socket, TcpInfo, Timer
 from tcpscope.model.state import State
 from tcpscope.views.prose import emit_answer
 
@@ -66,6 +66,27 @@ def test_established_unread_bytes_name_the_reader_on_either_side():
     stopped = socket(State.ESTABLISHED, send_q=4000, inode=5, owners=OWNER, timer=Timer("persist", 900))
     assert who_acts(stopped) == "the peer's program: read"
     assert "either program" in who_acts(socket(State.ESTABLISHED, inode=5, owners=OWNER))
+
+
+def test_established_repeating_waits_for_the_peers_kernel_and_names_the_end():
+    one = socket(State.ESTABLISHED, send_q=1000, inode=1, owners=OWNER, timer=Timer("on", 14_000, 7))
+    assert who_acts(one) == "the peer's kernel, with an ACK"
+    assert what_comes(one).startswith("retransmission in 14 s, after 7 retransmissions; ")
+    assert "ETIMEDOUT" in what_comes(one)
+    assert "no timer" not in what_comes(one._replace(state=State.CLOSE_WAIT))
+
+
+def test_established_kept_back_with_an_open_window_is_this_hosts_own_doing():
+    """The timer is that of a window probe, the peer's window has room: the own packet filter or queue drops it."""
+    info = TcpInfo(snd_wnd=64_512, snd_mss=1448)
+    one = socket(
+        State.ESTABLISHED, send_q=1000, inode=1, owners=OWNER, timer=Timer("persist", 97_000, 14), tcp_info=info
+    )
+    assert "packet filter" in why(one)
+    assert "packet filter" in who_acts(one)
+    assert "another attempt in 97 s" in what_comes(one)
+    for closed in (info._replace(snd_wnd=0), info._replace(snd_wnd=600), info._replace(unacked=1)):
+        assert "does not read" in why(one._replace(tcp_info=closed))
 
 
 def test_syn_received_has_no_owner_by_design():
