@@ -20,7 +20,7 @@ from tcpscope.lab import programs
 from tcpscope.lab.actor import Actor, ActorSocket
 from tcpscope.lab.look import compare_with_ss, look_at
 from tcpscope.lab.recorder import Record, Recorder
-from tcpscope.lab.scene import Checkpoint, Diagnosis, End, Fact, Seen, describe, is_match
+from tcpscope.lab.shown import Checkpoint, Diagnosis, End, Fact, Seen, describe, is_match
 from tcpscope.live.snapshot import take_snapshot
 from tcpscope.model.errors import Unsupported
 from tcpscope.model.finding import Severity

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tcpscope.lab.scene import KINDS, Checkpoint, Diagnosis, End, Outcome, Scene, owner_of
+from tcpscope.lab.scene import KINDS, Outcome, Scene
+from tcpscope.lab.shown import Checkpoint, Diagnosis, End, owner_of
 from tcpscope.lab.stage import Moment
 from tcpscope.model.socket import Socket
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tcpscope.kernel.raw_packets import PacketSocket
-from tcpscope.lab.scene import Seen, scene
+from tcpscope.lab.scene import scene
+from tcpscope.lab.shown import Seen
 from tcpscope.lab.stage import Pair, Stage, listening
 from tcpscope.model.segment import FIN
 from tcpscope.model.state import State

@@ -8,7 +8,8 @@ import sys
 import tempfile
 
 from tcpscope.lab import programs
-from tcpscope.lab.scene import Seen, scene
+from tcpscope.lab.scene import scene
+from tcpscope.lab.shown import Seen
 from tcpscope.lab.stage import PORT, Stage
 from tcpscope.model.state import State
 

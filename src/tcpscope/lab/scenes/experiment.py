@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 
-from tcpscope.lab.scene import Seen, scene
+from tcpscope.lab.scene import scene
+from tcpscope.lab.shown import Seen
 from tcpscope.lab.stage import PORT, Stage
 from tcpscope.model.state import State
 

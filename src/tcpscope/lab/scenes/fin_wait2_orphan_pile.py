@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from tcpscope.lab.scene import Seen, scene
+from tcpscope.lab.scene import scene
+from tcpscope.lab.shown import Seen
 from tcpscope.lab.stage import Stage, listening
 from tcpscope.model.state import State
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from tcpscope.lab.look import look_at
-from tcpscope.lab.scene import Seen, scene
+from tcpscope.lab.scene import scene
+from tcpscope.lab.shown import Seen
 from tcpscope.lab.stage import Stage
 from tcpscope.model.state import State
 

@@ -6,7 +6,8 @@ import socket
 import time
 
 from tcpscope.kernel.raw_packets import RawSender
-from tcpscope.lab.scene import Seen, scene
+from tcpscope.lab.scene import scene
+from tcpscope.lab.shown import Seen
 from tcpscope.lab.stage import PORT, Stage, listening
 from tcpscope.model.address import Endpoint
 from tcpscope.model.segment import SYN, Segment
