@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import contextmanager
 
 from tcpscope.cli.read_files import Files, Refused, refused_object
 from tcpscope.cli.streams import write
+from tcpscope.model.collector import collector_paused
 from tcpscope.model.errors import UsageError
 from tcpscope.model.record import TYPE_CHECKING
 
@@ -34,28 +35,10 @@ def show_captures(files: Files, options: Namespace, selection: Selection | None,
     matches = None if selection is None else selection.matches
     if options.lines:
         return _print_lines(files.captures, options, matches)
-    with _undisturbed():
-        return _show_analysis(files, options, matches, rest)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Spare what costs as much as a hundred thousand packets.
-
-    Why: numpy's linear algebra, which nothing here uses, starts threads when it is imported; and rows refer to nothing
-    that refers to them, so looking for cycles among millions of them finds none.
-    """
-    import gc
-    import os
-
+    # Why: numpy's linear algebra, which nothing here uses, starts threads when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    with collector_paused():
+        return _show_analysis(files, options, matches, rest)
 
 
 def _show_analysis(files: Files, options: Namespace, matches: Matches | None, rest: Mapping[str, object]) -> int:
@@ -139,8 +122,6 @@ class _Replayable:
 
     def __exit__(self, *_: object) -> None:
         if self._name:
-            import os
-
             os.unlink(self._name)
 
 

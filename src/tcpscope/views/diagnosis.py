@@ -1,11 +1,14 @@
-"""Findings on a terminal: the cause first, short lines, the next command at the end. Draws what it is handed."""
+"""A diagnosis on a terminal (the cause first, short lines, the next command at the end), and as fields of JSON."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from tcpscope.doctor import Diagnosis, Look
+from tcpscope.doctor.wording import many
 from tcpscope.model.finding import Finding, Severity
+from tcpscope.views.socket_table import socket_object
 
 _BOLD, _DIM, _PLAIN = "\033[1m", "\033[2m", "\033[0m"
 _COLOURS = {
@@ -24,6 +27,88 @@ _LABELS = {
 }
 _MARGIN = 8
 _WIDEST = 120
+
+
+def render_diagnosis(
+    diagnosis: Diagnosis, looks: Sequence[Look], width: int = 80, colour: bool = False, brief: bool = False
+) -> str:
+    """Draw what was looked at, the findings, and what could not be judged. ``looks`` are those that were judged."""
+    alarms = [finding for finding in diagnosis.findings if finding.severity > Severity.INFO]
+    lines = [_opening_line(looks), ""]
+    if not alarms:
+        lines.append("Nothing wrong was found" + ("; worth knowing:\n" if diagnosis.findings else ".\n"))
+    text = render_findings(diagnosis.findings, width, colour, brief)
+    return "\n".join(lines) + "\n" + text + "".join(f"{line}\n" for line in _closing_lines(diagnosis, looks, width))
+
+
+def diagnosis_object(diagnosis: Diagnosis, looks: Sequence[Look]) -> dict[str, object]:
+    """Return the fields ``findings`` and ``coverage`` of the public contract."""
+    findings = []
+    for finding in diagnosis.findings:
+        row = finding._asdict()
+        row["severity"] = finding.severity.name.lower()
+        row["remedies"] = [remedy._asdict() for remedy in finding.remedies]
+        row["sockets"] = [socket_object(socket) for socket in finding.sockets]
+        findings.append(row)
+    return {"findings": findings, "coverage": _coverage_object(diagnosis, looks)}
+
+
+def _coverage_object(diagnosis: Diagnosis, looks: Sequence[Look]) -> dict[str, object]:
+    snapshot = looks[0].snapshot
+    coverage = snapshot.coverage
+    return {
+        "source": coverage.source,
+        "listing": coverage.listing,
+        "owners": coverage.owners,
+        "sockets": sum(look.total for look in looks),
+        "sockets_without_owner": sum(look.snapshot.coverage.sockets_without_owner for look in looks),
+        "namespaces": len(looks) if coverage.source == "live" else 0,
+        "looks": 1 if looks[0].previous is None else 2,
+        "interval_ms": round(looks[0].elapsed_s * 1000),
+        "host": snapshot.host._asdict(),
+        "not_judged": [{"id": id, "reason": reason} for id, reason in diagnosis.not_judged],
+        "thresholds_changed": looks[0].thresholds.changed,
+        "notes": _notes(looks),
+    }
+
+
+def _notes(looks: Sequence[Look]) -> list[str]:
+    return list(dict.fromkeys(note for look in looks for note in look.snapshot.coverage.notes))
+
+
+def _opening_line(looks: Sequence[Look]) -> str:
+    look = looks[0]
+    host = look.snapshot.host
+    parts = [host.name or "dump", host.kernel, many(sum(one.total for one in looks), "TCP socket")]
+    if len(looks) > 1:
+        parts.append(many(len(looks), "namespace" if look.snapshot.coverage.source == "live" else "host"))
+    apart = f" {look.elapsed_s:.1f} s apart" if look.elapsed_s else ", how far apart is not known"
+    parts.append(f"two looks{apart}" if look.previous else "a single look")
+    return " · ".join(part for part in parts if part)
+
+
+def _closing_lines(diagnosis: Diagnosis, looks: Sequence[Look], width: int) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for id, reason in diagnosis.not_judged:
+        reasons.setdefault(reason, []).append(id)
+    for reason, ids in reasons.items():
+        shown = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
+        yield from _hang(f"not judged: {shown}: {reason}", width)
+    for note in _notes(looks):
+        yield from _hang(f"note: {note}", width)
+    if looks[0].snapshot.coverage.source == "dump" and looks[0].previous is None:
+        yield from _hang(
+            "a second dump a minute later settles ages and growth: sudo ss -tanpioem > second.txt "
+            "(with ages, timers and backlogs), then tcpscope doctor FIRST SECOND",
+            width,
+        )
+    first = next((finding.id for finding in diagnosis.findings if finding.severity > Severity.INFO), "")
+    if first:
+        yield f"more: tcpscope explain {first} · tcpscope doctor --thresholds · tcpscope tune"
+
+
+def _hang(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def render_findings(findings: Sequence[Finding], width: int = 80, colour: bool = False, brief: bool = False) -> str:
