@@ -40,19 +40,16 @@ def run(argv: list[str]) -> int:
     if arguments.list:
         write("".join(f"{name}\n    {meaning}\n" for name, meaning in COUNTERS.items()))
         return 0
-    from tcpscope.kernel.namespaces import inside
-
     count = arguments.count if arguments.count or arguments.interval else 1
     interval_s = arguments.interval or 1.0
     shape = Shape(arguments.json, not arguments.brief, _terminal_width())
     wanted = () if arguments.all else tuple(COUNTERS)
-    with inside(arguments.netns):
-        try:
-            for found in follow_intervals(interval_s, count, wanted):
-                _print(found, shape, COUNTERS)
-        except KeyboardInterrupt:
-            # Why: Ctrl-C is how an endless run is meant to end; one with a COUNT was cut short
-            return 130 if count else 0
+    try:
+        for found in follow_intervals(interval_s, count, wanted, netns=arguments.netns):
+            _print(found, shape, COUNTERS)
+    except KeyboardInterrupt:
+        # Why: Ctrl-C is how an endless run is meant to end; one with a COUNT was cut short
+        return 130 if count else 0
     return 0
 
 

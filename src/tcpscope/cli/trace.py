@@ -46,9 +46,7 @@ def run(argv: list[str]) -> int:
     gc.set_threshold(
         100_000
     )  # Why: bursts of transitions are young and without cycles; looking through them is in vain
-    from tcpscope.kernel.namespaces import inside
-
-    with inside(arguments.netns), _open(arguments) as feed, Ending() as ending:
+    with _open(arguments) as feed, Ending() as ending:
         if arguments.summary:
             return _run_summary(feed, arguments, matches, ending)
         if arguments.ladder:
@@ -86,6 +84,7 @@ def _open(arguments: argparse.Namespace) -> Feed:
     if arguments.summary and arguments.ladder:
         raise UsageError("--summary counts, --ladder draws one connection: choose one")
     return open_trace(
+        arguments.netns,
         all_namespaces=arguments.all_namespaces,
         details=arguments.retransmits and not arguments.summary,
         tier=arguments.tier,

@@ -1,4 +1,4 @@
-"""Private network namespaces: make one, work inside it, let the kernel take it away.
+"""Network namespaces that are held open: make a private one or open another, work inside it, let go of it.
 
 A namespace made here has no name and no holder process: it lives through the descriptor of this process and through
 the processes and sockets inside it. When this process ends, however it ends (SIGKILL included), the kernel closes the
@@ -29,12 +29,18 @@ class NetworkNamespace:
         self.inode = os.fstat(fd).st_ino
 
     @classmethod
+    def open(cls, netns: str) -> NetworkNamespace:
+        """Open a namespace that exists: a name, a path or ``pid:N``. Raises as :func:`inside` does."""
+        with inside(netns):
+            return cls(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC))
+
+    @classmethod
     def create(cls) -> NetworkNamespace:
         """Make a new, empty namespace. Raises ``NotPermitted`` without CAP_SYS_ADMIN."""
         try:
             with inside(_OWN):
                 _unshare_network()
-                return cls(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC))
+                return cls.open(_OWN)
         except NotPermitted as error:
             raise NotPermitted("network namespaces need CAP_SYS_ADMIN: run as root (sudo)") from error
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tcpscope.kernel.counters import read_counters, read_limits
+from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.model.errors import TcpscopeError
 from tcpscope.model.record import NamedTuple
 
@@ -105,21 +106,41 @@ def follow_intervals(
     interval_s: float = 1.0,
     count: int | None = None,
     wanted: Sequence[str] = (),
+    *,
+    netns: str | None = None,
     read: Callable[[], Reading] = read_now,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Interval]:
-    """Give one interval after another, ``count`` of them or for ever, on a schedule that does not drift."""
-    before = read()
-    due = clock()
-    made = 0
-    while count is None or made < count:
-        due += interval_s
-        sleep(max(0.0, due - clock()))
-        after = read()
-        yield compare(before, after, wanted)
-        before = after
-        made += 1
+    """Give one interval of ``interval_s`` seconds after another, ``count`` of them or for ever, without drift.
+
+    ``growth`` of an interval holds the counters of ``wanted`` (empty: all) that moved, from ``/proc/net/snmp`` and
+    ``netstat`` of ``netns`` (a name, a path, ``pid:N``; ``None``: the caller's). Raises ``UsageError`` or
+    ``NotPermitted`` when the namespace cannot be entered, ``TcpscopeError`` when there are no counters.
+    """
+    place = NetworkNamespace.open(netns) if netns is not None else None
+    try:
+        before = _read_in(place, read)
+        due = clock()
+        made = 0
+        while count is None or made < count:
+            due += interval_s
+            sleep(max(0.0, due - clock()))
+            after = _read_in(place, read)
+            yield compare(before, after, wanted)
+            before = after
+            made += 1
+    finally:
+        if place is not None:
+            place.close()
+
+
+def _read_in(place: NetworkNamespace | None, read: Callable[[], Reading]) -> Reading:
+    # Why entered for each reading: between two of them the thread is its caller's
+    if place is None:
+        return read()
+    with place.entered():
+        return read()
 
 
 def _rates(before: Reading, after: Reading, titles: Mapping[str, str], seconds: float) -> dict[str, float]:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Protocol
 
+from tcpscope.kernel.namespace import NetworkNamespace
 from tcpscope.kernel.namespaces import own_inode
 from tcpscope.model.errors import NotPermitted, TcpscopeError, Unsupported
 from tcpscope.model.state import State
@@ -67,13 +69,20 @@ Opener = Callable[[int | None, bool], Source]
 
 
 class Feed:
-    """An open trace. ``tier`` is ``A``, ``B`` or ``C``; ``reason`` says why not a better one."""
+    """An open trace. ``tier`` is ``A``, ``B`` or ``C``; ``reason`` says why not a better one.
 
-    def __init__(self, tier: str, reason: str, source: Source, netns: int | None) -> None:
+    ``netns`` is the inode number of the namespace followed, ``None`` for all. ``place`` is that namespace where it is
+    not the caller's own: tiers B and C look around in it.
+    """
+
+    def __init__(
+        self, tier: str, reason: str, source: Source, netns: int | None, place: NetworkNamespace | None = None
+    ) -> None:
         self.tier = tier
         self.reason = reason
         self.netns = netns
         self._source = source
+        self._place = place
         self._counts: dict[tuple[State, State], int] = {}
 
     def __enter__(self) -> Feed:
@@ -101,11 +110,16 @@ class Feed:
         call before (50 ms at most; a connect() without a port yet, 1 s).
         """
         deadline = time.monotonic() + timeout_s
-        while True:
-            left = deadline - time.monotonic()
-            found = self._source.read(max(0.0, left))
-            if found or left <= 0:
-                return found
+        with self._inside():
+            while True:
+                left = deadline - time.monotonic()
+                found = self._source.read(max(0.0, left))
+                if found or left <= 0:
+                    return found
+
+    def _inside(self) -> AbstractContextManager[None]:
+        # Why not for tier A: BPF tells namespaces apart wherever its reader is.
+        return _entered(None if self.tier == "A" else self._place)
 
     def stop(self) -> None:
         """Record no more; what was recorded can still be read."""
@@ -117,10 +131,12 @@ class Feed:
         Ends after :data:`REST_S` whatever is left: after a flood, and where recording goes on (see :meth:`stop`).
         """
         deadline = time.monotonic() + REST_S
-        yield self._source.read(0.0)
+        yield self.read_transitions(0.0)
         while self._source.read_unread() and time.monotonic() < deadline:
-            yield self._source.read(0.0)
-        yield self._source.flush()
+            yield self.read_transitions(0.0)
+        with self._inside():
+            rest = self._source.flush()
+        yield rest
 
     def read_rest(self) -> list[Transition]:
         """Return what :meth:`iter_rest` iterates over, at once."""
@@ -172,36 +188,61 @@ class Feed:
     def close(self) -> None:
         """Detach from the kernel."""
         self._source.close()
+        if self._place is not None:
+            self._place.close()
 
 
 def open_trace(
-    netns: int | None = None,
+    netns: str | int | None = None,
     *,
     all_namespaces: bool = False,
     details: bool = False,
     tier: str | None = None,
     openers: dict[str, Opener] | None = None,
 ) -> Feed:
-    """Open the best tier that works here, or exactly ``tier``.
+    """Follow every TCP transition from now on, by the best tier that works here, or by exactly ``tier``.
 
-    ``netns`` is the inode number of a namespace, ``None`` the caller's own. ``details`` adds retransmissions (rows
-    that keep their state). Raises :class:`NotPermitted` or :class:`Unsupported` with every tier's reason when none
-    works.
+    ``netns`` is a namespace (a name, a path, ``pid:N``; ``None``: the caller's own), or its inode number, which tier C
+    cannot follow elsewhere. ``details`` adds retransmissions (rows that keep their state). The :class:`Feed` is a
+    context manager: everything is gone when it is closed. Raises ``UsageError`` where there is no such namespace, and
+    :class:`~tcpscope.model.errors.NotPermitted` or :class:`~tcpscope.model.errors.Unsupported` with every tier's reason
+    when none works.
     """
+    place = None
+    if isinstance(netns, str):
+        place = NetworkNamespace.open(netns)
+        netns = place.inode
     wanted = None if all_namespaces else (netns or own_inode() or None)
-    known = openers or OPENERS
+    try:
+        with _entered(place):
+            name, reason, source = _open_source((tier,) if tier else TIERS, openers or OPENERS, wanted, details)
+    except BaseException:
+        if place is not None:
+            place.close()
+        raise
+    return Feed(name, reason, source, wanted, place)
+
+
+def _open_source(
+    tiers: Sequence[str], openers: dict[str, Opener], wanted: int | None, details: bool
+) -> tuple[str, str, Source]:
+    """Try one tier after the other; return the first that works with the reason why it is not a better one."""
     reasons: list[str] = []
     denied = False
-    for name in (tier,) if tier else TIERS:
+    for name in tiers:
         try:
-            source = known[name](wanted, details)
+            source = openers[name](wanted, details)
         except (TcpscopeError, OSError) as error:
             denied = denied or isinstance(error, (NotPermitted, PermissionError))
             reasons.append(f"no tier {name}: {error}")
             continue
-        return Feed(name, "; ".join(reasons) or _praise(name), source, wanted)
+        return name, "; ".join(reasons) or _praise(name), source
     kind = NotPermitted if denied else Unsupported
     raise kind("transitions cannot be followed: " + "; ".join(reasons))
+
+
+def _entered(place: NetworkNamespace | None) -> AbstractContextManager[None]:
+    return nullcontext() if place is None else place.entered()
 
 
 def _praise(tier: str) -> str:

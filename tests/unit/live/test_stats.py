@@ -55,7 +55,7 @@ def test_schedule_does_not_drift_and_stops_at_count():
         now[0] += 0.01
         return reading(now[0], {})
 
-    assert len(list(follow_intervals(1.0, 5, (), read, sleep, lambda: now[0]))) == 5
+    assert len(list(follow_intervals(1.0, 5, read=read, sleep=sleep, clock=lambda: now[0]))) == 5
     assert now[0] == pytest.approx(105.07, abs=0.03)
     assert slept[0] == 1.0
     assert all(0.9 < seconds < 1.0 for seconds in slept[1:])
