@@ -12,17 +12,25 @@ from tcpscope.model.errors import TcpscopeError
 def report(error: Exception) -> int:
     """Say in one line on stderr what went wrong; return the exit code."""
     if isinstance(error, TcpscopeError):
-        print(f"tcpscope: {error}", file=sys.stderr)
+        complain(str(error))
         return error.exit_code
     if isinstance(error, OSError):
-        print(f"tcpscope: {spell_os_error(error)}", file=sys.stderr)
+        complain(spell_os_error(error))
         streams.forget_unwritten()
         return 4 if isinstance(error, PermissionError) else 1
     if sys.flags.dev_mode:
         raise error
     kind = type(error).__name__
-    print(f"tcpscope: internal error ({kind}: {error}); 'python -X dev -m tcpscope ...' shows where", file=sys.stderr)
+    complain(f"internal error ({kind}: {error}); 'python -X dev -m tcpscope ...' shows where")
     return 1
+
+
+def complain(line: str) -> None:
+    """Say what went wrong; when stderr is full or closed the exit code still tells."""
+    try:
+        print(f"tcpscope: {line}", file=sys.stderr, flush=True)
+    except OSError:
+        streams.forget_stderr()
 
 
 def spell_os_error(error: OSError) -> str:

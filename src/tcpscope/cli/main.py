@@ -72,7 +72,7 @@ def _dispatch(argv: list[str]) -> int:
     if name.startswith("-"):
         name, arguments = _command_for_flags(argv)
     if name not in COMMANDS:
-        return _unknown(argv)
+        raise _unknown(argv)
     module = __import__(f"tcpscope.cli.{COMMANDS[name][0]}", fromlist=["run"])
     code: int = module.run(arguments)
     return code
@@ -98,7 +98,9 @@ def _print_help() -> int:
 
 def _print_help_of(name: str) -> int:
     """``tcpscope help list`` is ``tcpscope list --help``."""
-    return _dispatch([name, "--help"]) if name in COMMANDS else _unknown([name])
+    if name not in COMMANDS:
+        raise _unknown([name])
+    return _dispatch([name, "--help"])
 
 
 def _print_version() -> int:
@@ -108,15 +110,15 @@ def _print_version() -> int:
     return 0
 
 
-def _unknown(argv: list[str]) -> int:
+def _unknown(argv: list[str]) -> Exception:
     import difflib
 
     from tcpscope.cli.flags import is_filter
+    from tcpscope.model.errors import UsageError
 
     name = argv[0]
     near = difflib.get_close_matches(name, COMMANDS, 1)
     hint = f"did you mean {near[0]!r}?" if near else "see tcpscope --help"
     if is_filter(argv[:2]):
         hint = f"a filter goes behind a command: tcpscope list {' '.join(argv)}"
-    print(f"tcpscope: unknown command {name!r}: {hint}", file=sys.stderr)
-    return 2
+    return UsageError(f"unknown command {name!r}: {hint}")

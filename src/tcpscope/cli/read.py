@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from tcpscope.cli.complaints import complain
 from tcpscope.cli.parsing import join_values
 from tcpscope.cli.read_files import Files, is_capture, refused_object, sort_files
 from tcpscope.cli.read_options import new_read_parser
@@ -31,7 +32,7 @@ def run(argv: list[str]) -> int:
         _refuse_contradictions(options, files, selection)
         code = _show(files, options, selection)
     for refused in files.refused:
-        print(f"tcpscope: {refused.why}", file=sys.stderr)
+        complain(refused.why)
     return code or files.code
 
 

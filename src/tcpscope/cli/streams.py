@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
 
 def write(text: str) -> None:
     """Write to stdout whatever its encoding is: what it cannot spell is escaped."""
@@ -58,6 +62,15 @@ def forget_unwritten() -> None:
 
 def forget_stdout() -> None:
     """Why: the interpreter flushes stdout once more at exit and would complain about the closed pipe."""
+    _forget(sys.stdout)
+
+
+def forget_stderr() -> None:
+    """Why: what stderr did not take would change the exit code when the interpreter flushes it at exit."""
+    _forget(sys.stderr)
+
+
+def _forget(stream: TextIO) -> None:
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -31,6 +31,20 @@ def test_full_disk_is_one_line():
     assert "No space left" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("argv", "code"), [(["bogus"], 2), (["list", "no predicate"], 2), (["read", "/nonexistent"], 1)]
+)
+def test_exit_code_tells_though_stderr_takes_nothing(argv, code):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([*TCPSCOPE, *argv], stderr=full, timeout=300).returncode == code
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert subprocess.run([*TCPSCOPE, *argv], stderr=writer, timeout=300).returncode == code
+    os.close(writer)
+
+
 @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["list", "--help"]])
 def test_help_to_a_full_disk_is_one_line(argv):
     if not os.path.exists("/dev/full"):
