@@ -50,7 +50,7 @@ class OwnerTable:
         if self.source == "bpf":
             try:
                 return read_by_bpf()
-            except TcpscopeError as error:
+            except (TcpscopeError, OSError) as error:
                 self.source, self.reason = "procfs", str(error)
         return read_by_procfs(self._netns)
 

@@ -199,6 +199,7 @@ class Story:
         life = self._sockets.get(event.address)
         self._note_gap(life, before)
         if life is None or before is CLOSED:
+            self._end_of_namesake("reset", event.address)
             life = Life(event.key, self._flow(event), before, None)
             self._sockets[event.address] = life
         elif life.key != event.key and event.local_port:
@@ -220,6 +221,7 @@ class Story:
     def _on_child(self, event: KernelEvent) -> None:
         """The last ACK of a handshake made a socket of a request: the state began with the request."""
         self._note_gap(self._sockets.get(event.address), CLOSED)
+        self._end_of_namesake("reset", event.address)
         life = Life(event.key, self._flow(event), SYN_RECEIVED, None)
         self._sockets[event.address] = life
         request = self._handshakes.get(event.key)
@@ -275,6 +277,7 @@ class Story:
         if known is not None and known.key == event.key:
             self._held["request"].pop(event.address, None)  # SYN|ACK again: the timer only starts anew
             return
+        self._end_of_namesake("request", event.address)
         began_before = event.detail >> 1 > 0  # it has timed out before we ever saw it
         life = Life(event.key, self._flow(event), SYN_RECEIVED, None)
         life.owner = self._owner_of(event.inode) or self._listeners.get(event.inode)
@@ -317,6 +320,7 @@ class Story:
             self._held["mini"].pop(event.address, None)
             self._on_mini_segment(event)
             return
+        self._end_of_namesake("mini", event.address)
         life = Life(event.key, self._flow(event), state, event.t_ns)
         self._minis[event.address] = life
         self._newborn[event.key] = life
@@ -420,6 +424,11 @@ class Story:
             self._out.append(self._move(event, life, state, state, (Event.RETRANSMISSION_TIMEOUT, "retransmission")))
 
     # making words
+
+    def _end_of_namesake(self, what: str, address: int) -> None:
+        """A new object has the address of one whose end is held back: nothing will explain that end any more."""
+        if address in self._held[what]:
+            self._release(what, address)
 
     def _release(self, what: str, address: int) -> None:
         self._out.append(self._held[what].pop(address))

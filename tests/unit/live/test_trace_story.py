@@ -168,6 +168,36 @@ def test_held_end_without_explanation_is_told_open_after_a_while():
     assert (move.after, move.event) == (S.CLOSED, None)
 
 
+def test_end_that_is_held_back_is_told_when_its_address_is_taken_again():
+    """The kernel gives the memory of a socket to the next one at once."""
+    paper = Paper()
+    paper.state(1, ESTAB, CLOSE)
+    paper.state(1, CLOSE, SYN_SENT)
+    paper.state(1, SYN_SENT, ESTAB)
+    paper.state(1, ESTAB, CLOSE)
+    paper.add(kinds.RESET_SENT, 1, CLOSE, CLOSE, detail=11)
+    paper.add(kinds.REQUEST_STARTED, 2, 12, 12, ends=(SERVER, CLIENT))
+    paper.add(kinds.REQUEST_STOPPED, 2, 12, 12, ends=(SERVER, CLIENT))
+    other = (SERVER, (CLIENT[0], 40001))
+    paper.add(kinds.REQUEST_STARTED, 2, 12, 12, ends=other)
+    paper.add(kinds.REQUEST_STOPPED, 2, 12, 12, ends=other)
+    found = moves_of(tell(paper))
+    assert found.count((S.ESTABLISHED, None, S.CLOSED)) == 1, "the first end stays unexplained"
+    assert found.count((S.ESTABLISHED, E.CLOSE, S.CLOSED)) == 1, "the reset is the second one's"
+    assert found.count((S.LISTEN, E.SYN, S.SYN_RECEIVED)) == found.count((S.SYN_RECEIVED, None, S.CLOSED)) == 2
+
+
+def test_mini_socket_that_was_stopped_is_told_when_its_address_is_taken_again():
+    paper = Paper()
+    for port in (40000, 40001):
+        ends = ((CLIENT[0], port), SERVER)
+        paper.add(kinds.MINI_STARTED, 2, TW, TW, ends=ends)
+        paper.state(1, FW2, CLOSE, ends=ends)
+        paper.add(kinds.MINI_STOPPED, 2, TW, TW, ends=ends)
+    ended = [move.flow.local.port for move in tell(paper) if (move.before, move.after) == (S.TIME_WAIT, S.CLOSED)]
+    assert ended == [40000, 40001]
+
+
 @pytest.mark.parametrize("sees_requests", [True, False])
 def test_child_without_a_request_says_that_its_syn_was_not_seen(sees_requests):
     """SYN cookies, and tier B: the SYN came some time before, so the time in SYN_RECEIVED is not known either."""
