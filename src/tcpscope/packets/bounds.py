@@ -99,9 +99,11 @@ def advance(f: Ints, x: Ints, log: Ints, g: Ints, s: int, r: int) -> None:
     """Move RCV.NXT over the text, over what was queued behind a hole, and over a FIN that waited there."""
     apart()
     seq, text = g[SEG_SEQ], g[SEG_TEXT]
+    if not text:
+        return
     end = (seq + text) & M
     e = EXTRA_HALF if r else 0
-    if text and 0 < (end - f[r + RCV]) & M < HALFWAY:
+    if 0 < (end - f[r + RCV]) & M < HALFWAY:
         if (f[r + RCV] - seq) & M < HALFWAY:
             f[r + RCV] = end
         elif not f[r + BITS] & HAS_OOO:

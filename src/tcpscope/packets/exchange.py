@@ -160,10 +160,25 @@ def see_fin(f: Ints, q: Ints, log: Ints, g: Ints, s: int, r: int) -> None:
         if crosses:
             move(f, log, g, s, V_FIN, B_ASSUMED, t, -1)
     elif (f[s + FIN_SEQ] - fin) & M == 0:
+        see_fin_again(f, log, g, s, r)
+
+
+def see_fin_again(f: Ints, log: Ints, g: Ints, s: int, r: int) -> None:
+    """The sender repeats its FIN: the ACK of it, and a FIN that it does not acknowledge, did not arrive."""
+    apart()
+    covers_fin = f[r + BITS] & HAS_FIN and (g[SEG_ACK] - f[r + FIN_SEQ] - 1) & M < HALFWAY
+    misses_fin = 1 if g[SEG_FLAGS] & ACK and not covers_fin else 0
+    for _ in range(2):
         assumed = last_assumption(f, log, s)
-        if assumed >= 0 and assumed & 0xFF == V_ACK_OF_FIN:
-            take_back(f, log, s)
-            f[r + ACKED] = fin
+        event = assumed & 0xFF if assumed >= 0 else -1
+        took_fin = 1 if event == V_FIN or event == V_FIN_ACK_OF_FIN else 0
+        if not (event == V_ACK_OF_FIN or (took_fin and misses_fin)):
+            return
+        take_back(f, log, s)
+        if took_fin:
+            f[s + RCV] = f[r + FIN_SEQ] + 0
+        if event != V_FIN:
+            f[r + ACKED] = f[s + FIN_SEQ] + 0
             f[r + BITS] |= HAS_ACKED
 
 
@@ -192,4 +207,6 @@ def receive(f: Ints, x: Ints, log: Ints, g: Ints, s: int, r: int, una: int) -> N
     advance(f, x, log, g, s, r)
 
 
-PARTS: tuple[Callable[..., int | None], ...] = (receive, answer_without_syn_ack, is_alive, see_fin, see_segment)
+PARTS: tuple[Callable[..., int | None], ...] = (
+    receive, answer_without_syn_ack, is_alive, see_fin_again, see_fin, see_segment,
+)  # fmt: skip

@@ -247,11 +247,22 @@ class Connection(Ends):
                 self.move(sender, Event.FIN, ASSUMED, sight, sight.t_ns, NEVER)
                 return
             self.move(sender, Event.CLOSE, SEEN, sight, sender.last_ns, sight.t_ns)
-        elif (
-            self.last_assumption(sender)[0] == Event.ACK_OF_FIN and sender.fin == (sight.seq + sight.text_bytes) & MASK
-        ):
-            self.take_back(sender)  # it repeats its FIN: the ACK of it did not arrive
-            receiver.acked = sender.fin
+        elif sender.fin == (sight.seq + sight.text_bytes) & MASK:
+            self._see_fin_again(sender, receiver, sight)
+
+    def _see_fin_again(self, sender: Half, receiver: Half, sight: Sight) -> None:
+        """The sender repeats its FIN: the ACK of it, and a FIN that it does not acknowledge, did not arrive."""
+        covers_fin = receiver.fin >= 0 and (sight.ack - receiver.fin - 1) & MASK < HALF
+        misses_fin = sight.flags & ACK and not covers_fin
+        while True:
+            event, _ = self.last_assumption(sender)
+            if not (event == Event.ACK_OF_FIN or (event in OF_FIN and misses_fin)):
+                return
+            self.take_back(sender)
+            if event in OF_FIN:
+                sender.rcv = receiver.fin
+            if event != Event.FIN:
+                receiver.acked = sender.fin
 
     def _receive(self, sender: Half, receiver: Half, sight: Sight, una: int) -> None:
         """Judge the segment as the receiver does and let the table answer."""
@@ -280,8 +291,10 @@ class Connection(Ends):
 
     def _advance(self, sender: Half, receiver: Half, sight: Sight) -> None:
         """Move RCV.NXT over the text, over what was queued behind a hole, and over a FIN that waited there."""
+        if not sight.text_bytes:
+            return
         end = (sight.seq + sight.text_bytes) & MASK
-        if sight.text_bytes and (end - receiver.rcv) & MASK < HALF and end != receiver.rcv:
+        if (end - receiver.rcv) & MASK < HALF and end != receiver.rcv:
             if (receiver.rcv - sight.seq) & MASK < HALF:
                 receiver.rcv = end
             else:

@@ -23,7 +23,7 @@ def judge(connection: Connection) -> tuple[str, str]:
     client, server = connection.client_state, connection.server_state
     if all(state in _FINISHED or state == LISTEN for state in (client, server)):
         return _judge_finished(connection)
-    if client == server == CLOSING:
+    if {client, server} <= {FIN_WAIT_1, CLOSING}:
         return "each end owes the ACK of the other's FIN: they crossed", "these ACKs in captures taken at the ends"
     found = _judge_open("client", "server", client, server, connection) or _judge_open(
         "server", "client", server, client, connection

@@ -221,6 +221,32 @@ def test_both_ends_repeat_their_fins_because_neither_hears_the_other(tmp_path):
     assert analysis.connections[0].verdict == "each end owes the ACK of the other's FIN: they crossed"
 
 
+@pytest.mark.parametrize("engine", ["python", "compiled"])
+def test_fin_repeated_without_acknowledging_the_peers_shows_that_this_was_lost(tmp_path, engine):
+    """Recorded from Linux: both FINs were dropped behind the tap, then one of the repetitions came through."""
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    talk = Talk().shake()
+    fin_a, fin_b = talk.ends["a"][2], talk.ends["b"][2]
+    talk.say("a", FIN | ACK, seq=fin_a, ack=fin_b).say("b", FIN | ACK, seq=fin_b, ack=fin_a)
+    talk.say("a", FIN | ACK, after_ms=200, seq=fin_a, ack=fin_b).say("b", ACK, seq=fin_b + 1, ack=fin_a + 1)
+    talk.say("b", FIN | ACK, after_ms=10, seq=fin_b, ack=fin_a + 1).say("a", ACK, seq=fin_a + 1, ack=fin_b + 1)
+    path = tmp_path / "made.pcap"
+    path.write_bytes(pcap(talk.frames))
+    (connection,) = analyse([path], engine=engine).connections
+    moves = [
+        (move.end, move.after.name, round((move.when_ns - T0) / 1e6))
+        for move in connection.transitions
+        if move.after not in (State.SYN_SENT, State.SYN_RECEIVED, State.ESTABLISHED, State.CLOSED)
+    ]
+    assert [move[1:] for move in moves if move[0] == "client"] == [
+        ("FIN_WAIT_1", 4), ("FIN_WAIT_2", 206), ("TIME_WAIT", 216),
+    ]  # fmt: skip
+    assert [move[1:] for move in moves if move[0] == "server"] == [
+        ("FIN_WAIT_1", 5), ("CLOSING", 5), ("TIME_WAIT", 217),
+    ]  # fmt: skip
+
+
 def test_fin_with_a_zero_window_is_no_slow_reader(tmp_path):
     talk = Talk().shake().say("a", FIN | ACK).say("b", FIN | ACK, wnd=0).say("a", ACK)
     analysis, ids = look(tmp_path, talk)
