@@ -97,9 +97,9 @@ def test_full_backlog_leaves_the_rest_in_the_ring(source):
 def test_what_explains_a_move_may_be_far_behind_it_in_the_backlog(source):
     """Seconds pass while a burst is told; the reset's reason came a microsecond after the end it explains."""
     end, reason = Paper(), Paper()
-    end.state(1, ESTAB, CLOSE, ends=(CLIENT, SERVER))
+    end.state(1 << 20, ESTAB, CLOSE, ends=(CLIENT, SERVER))
     reason.now_ns += 10_000
-    reason.add(kinds.RESET_SENT, 1, CLOSE, CLOSE, detail=11)
+    reason.add(kinds.RESET_SENT, 1 << 20, CLOSE, CLOSE, detail=11)
     source._tracer.ring = end.stretch() + listeners(1, 4000) + reason.stretch()
     first = source.read(0.0)
     assert CLIENT[1] not in ports(first), "it waits for its explanation"
