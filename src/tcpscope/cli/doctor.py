@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     if only:
         chosen = tuple(finding for finding in diagnosis.findings if finding.id in only)
         diagnosis = Diagnosis(chosen, tuple(row for row in diagnosis.not_judged if row[0] in only))
-    _print(diagnosis, looks, options)
+    _print(diagnosis, looks, options, only)
     return 10 if any(finding.severity >= options.fail_on for finding in diagnosis.findings) else 0
 
 
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Severity.HIGH,
         help="exit 10 from here on (default high)",
     )
-    add("--only", metavar="ID", action="append", default=[], help="show this finding alone; repeatable")
+    add("--only", metavar="ID", action="append", default=[], help="show this finding alone, in full; repeatable")
     add("--port", metavar="PORT", type=_port, action="append", default=[], help="a port a server here wants to bind")
     add(
         "--threshold",
@@ -175,7 +175,7 @@ def _with_told(diagnosis: Diagnosis, told: Sequence[Finding]) -> Diagnosis:
     )
 
 
-def _print(diagnosis: Diagnosis, looks: Sequence[Look], options: argparse.Namespace) -> None:
+def _print(diagnosis: Diagnosis, looks: Sequence[Look], options: argparse.Namespace, only: set[str]) -> None:
     from tcpscope.views.diagnosis import diagnosis_object, render_diagnosis
 
     if options.json:
@@ -187,7 +187,7 @@ def _print(diagnosis: Diagnosis, looks: Sequence[Look], options: argparse.Namesp
     import shutil
 
     width, colour = shutil.get_terminal_size((100, 24)).columns, is_coloured(options.color)
-    write(render_diagnosis(diagnosis, looks, width, colour, options.brief))
+    write(render_diagnosis(diagnosis, looks, width, colour, options.brief, only))
 
 
 def _print_catalogue(as_json: bool) -> int:

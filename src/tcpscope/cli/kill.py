@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from textwrap import fill
 
 from tcpscope.cli.filtering import read_selection
 from tcpscope.cli.parsing import add_color_option, add_names_option, add_netns_option, new_parser
@@ -24,7 +25,8 @@ EPILOG = f"""examples:
   tcpscope kill --yes 'dport = :5432 and age > 1h'
   tcpscope kill dst 10.0.0.7 --json --yes | jq .closed
 
-{REMARK}
+{fill(REMARK, 118)}
+
 Each socket is named by its cookie, so another that took over the same addresses meanwhile is not hit. Listeners are
 left alone unless FILTER says 'state listening'; so is the ssh session this command runs in.
 """

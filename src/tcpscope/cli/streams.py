@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import sys
 
+#: Signs of tables and ladders for a terminal without them; all but the arrow of one column's width.
+_PLAIN_SIGNS = (*zip("·▲─▶◀✗…§", "-^-><x.S", strict=True), ("→", "->"))
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
 
 def write(text: str) -> None:
-    """Write to stdout whatever its encoding is: what it cannot spell is escaped."""
+    """Write to stdout whatever its encoding is: signs it cannot spell are drawn in ASCII, other text is escaped."""
     try:
         sys.stdout.write(text)
     except UnicodeEncodeError:
         encoding = sys.stdout.encoding
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        plain = text.translate({ord(sign): ascii for sign, ascii in _PLAIN_SIGNS if not _can_spell(encoding, sign)})
+        sys.stdout.write(plain.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _can_spell(encoding: str, sign: str) -> bool:
+    try:
+        return bool(sign.encode(encoding))
+    except UnicodeEncodeError:
+        return False
 
 
 def warn(note: str) -> None:

@@ -54,17 +54,16 @@ def _host_is_gone(symptom: Finding, cause: Finding) -> bool:
 
 
 def _refused_there(symptom: Finding, cause: Finding) -> bool:
-    """Whether the refusals that were seen are those of the cause's port; any may be when none was seen."""
-    told = [line for line in symptom.evidence if WAS_REFUSED in line]
+    """Whether the refusals that were seen are those of the cause's port."""
     port = cause.scope.removeprefix("port ")
-    return _anywhere(symptom, cause) and (not told or any(line.endswith(f":{port}") for line in told))
+    told = any(WAS_REFUSED in line and line.endswith(f":{port}") for line in symptom.evidence)
+    return told and _anywhere(symptom, cause)
 
 
 def _refused_itself(symptom: Finding, cause: Finding) -> bool:
-    """Whether the process is among those that were seen to be refused; any may be when none was seen."""
-    told = [line for line in cause.evidence if WAS_REFUSED in line]
+    """Whether the process is among those that were seen to be refused."""
     pid = symptom.scope.removeprefix("pid ")
-    return _anywhere(symptom, cause) and (not told or any(f"({pid}){WAS_REFUSED}" in line for line in told))
+    return _anywhere(symptom, cause) and any(f"({pid}){WAS_REFUSED}" in line for line in cause.evidence)
 
 
 def _same_scope(symptom: Finding, cause: Finding) -> bool:

@@ -363,6 +363,8 @@ def filtered_only(look: Look) -> Iterator[Finding]:
             shut[one.local.port] = ways[0]
     if not shut:
         return
+    verdicts = {refusal.rule.verdict for refusal in shut.values()}
+    does = f"{verdicts.pop()}s" if len(verdicts) == 1 else "refuses"
     case = Case("loopback-only-service", "packet filter")
     for port, refusal in list(shut.items())[:8]:
         more = grown_packets(look, refusal)
@@ -370,7 +372,7 @@ def filtered_only(look: Look) -> Iterator[Finding]:
         case.witness(0.5, f"port {port}: {refusal}{counted}")
     yield case.close(
         Severity.INFO,
-        f"This host's own packet filter refuses new connections to {'port' if len(shut) == 1 else 'ports'} {listing(map(str, shut), 8)} from outside",
+        f"This host's own packet filter {does} new connections to {'port' if len(shut) == 1 else 'ports'} {listing(map(str, shut), 8)} from outside",
         "They listen for other hosts too and work from this one. Whether that is meant cannot be told from here.",
         [
             command(f"{shown}   to see the rules")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from tcpscope.doctor.case import Case
 from tcpscope.doctor.hints import change, code_for, command, config, sysctl
 from tcpscope.doctor.look import Look, group
-from tcpscope.doctor.wording import address, count, end, listing, many, percent
+from tcpscope.doctor.wording import address, count, end, listing, many, percent, span
 from tcpscope.model.finding import Finding, Remedy, Severity
 from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
@@ -245,7 +245,7 @@ def _already_bound(look: Look, port: int, sockets: Sequence[Socket]) -> Finding:
     case = Case("bind-eaddrinuse-timewait", f"port {port}")
     case.witness(0.95, f"{look.whose_all(sockets)} {does}: {listing(str(one.local) for one in sockets)}")
     return case.close(
-        Severity.INFO,
+        Severity.MEDIUM,
         f"Port {port} is in use: {look.whose_all(sockets)} {does}",
         "bind() gives EADDRINUSE while another socket is bound to the port on the same or on every address. SO_REUSEADDR "
         "does not help against a listener; only SO_REUSEPORT on both sockets, of the same user, does.",
@@ -322,15 +322,20 @@ def port_taken(look: Look) -> Iterator[Finding]:
 
 def _taken(look: Look, port: int, sockets: Sequence[Socket]) -> Finding:
     case = Case("port-taken-by-outgoing", f"port {port}")
+    is_over = sockets[0].state == State.TIME_WAIT
+    whose = "in TIME_WAIT" if is_over else f"of {look.whose(sockets[0])}"
     case.witness(
         0.8,
-        f"nobody listens on port {port}; an outgoing connection uses it: {sockets[0].local} -> {sockets[0].remote} of {look.whose(sockets[0])}",
+        f"nobody listens on port {port}; an outgoing connection uses it: {sockets[0].local} -> {sockets[0].remote} {whose}",
     )
+    left = sockets[0].timer
+    if is_over and left is not None:
+        case.witness(0.2, f"TIME_WAIT ends in {span(left.expires_ms)} and frees the port, unless it is taken again")
     first, last, _ = usable_ports(look)
     case.witness(0.4, f"{port} lies in ip_local_port_range {first} {last} and is not reserved")
     return case.close(
         Severity.HIGH,
-        f"Port {port} cannot be listened on: an outgoing connection of {look.whose(sockets[0])} has it",
+        f"Port {port} cannot be listened on: an outgoing connection {whose} has it",
         "connect() takes any free port of ip_local_port_range, the port of a stopped server included. Then bind() or "
         "listen() fails with EADDRINUSE though nobody listens, and SO_REUSEADDR does not help.",
         (

@@ -428,12 +428,21 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] in "\"'" and text[0] == text[-1] else text
 
 
+def _is_state(word: str) -> bool:
+    try:
+        return bool(parse_state_group(word))
+    except ValueError:
+        return False
+
+
 def _hint(text: str) -> str:
     import difflib
 
     word, address = text.lower(), split_port(text)[0].partition("/")[0].partition("%")[0]
     if ("." in address and parse_address(address)) or address.count(":") > 1:
         return f"; an address needs src, dst or host before it: host {text}"
+    if _is_state(word):
+        return f"; a state needs 'state' before it: state {word}"
     near = difflib.get_close_matches(word, PREDICATES, 1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {' '.join(PREDICATES)}"
 

@@ -44,14 +44,19 @@ class Namespace(NamedTuple):
         """A path that leads into it."""
         if self.names:
             return f"{NAMED_FOLDER}/{self.names[0]}"
-        alive = (path for path in map("/proc/{}/ns/net".format, self.pids) if os.path.exists(path))
-        return next(alive, f"/proc/{self.pids[0]}/ns/net") if self.pids else _OWN
+        # Why: since it was seen a process may have ended, or gone on to another namespace.
+        there = (path for path in map("/proc/{}/ns/net".format, self.pids) if _inode_of(path) == self.inode)
+        return next(there, f"/proc/{self.pids[0]}/ns/net") if self.pids else _OWN
 
 
 def own_inode() -> int:
     """Return the number of the namespace the calling thread is in; 0 when procfs does not tell."""
+    return _inode_of(_OWN)
+
+
+def _inode_of(path: str) -> int:
     try:
-        return os.stat(_OWN).st_ino
+        return os.stat(path).st_ino
     except OSError:
         return 0
 

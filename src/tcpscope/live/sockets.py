@@ -124,6 +124,8 @@ def _read_everywhere(
         except TcpscopeError as error:
             notes[str(error)] = None
             continue
+        if found and found[0].netns != namespace.inode:
+            continue  # Why: the process that led there went elsewhere while we looked: those are another one's sockets
         sockets += found
         unseen += coverage.sockets_without_owner
         notes.update(dict.fromkeys(f"{labels[namespace.inode]}: {note}" for note in coverage.notes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from tcpscope.doctor import Diagnosis, Look
 from tcpscope.doctor.wording import many
@@ -30,14 +30,24 @@ _WIDEST = 120
 
 
 def render_diagnosis(
-    diagnosis: Diagnosis, looks: Sequence[Look], width: int = 80, colour: bool = False, brief: bool = False
+    diagnosis: Diagnosis,
+    looks: Sequence[Look],
+    width: int = 80,
+    colour: bool = False,
+    brief: bool = False,
+    asked: Collection[str] = (),
 ) -> str:
-    """Draw what was looked at, the findings, and what could not be judged. ``looks`` are those that were judged."""
+    """Draw what was looked at, the findings, and what could not be judged. ``looks`` are those that were judged.
+
+    ``asked`` are the findings somebody asked for by name: they are told in full, and of others nothing is said.
+    """
     alarms = [finding for finding in diagnosis.findings if finding.severity > Severity.INFO]
     lines = [_opening_line(looks), ""]
-    if not alarms:
+    if asked and not diagnosis.findings:
+        lines.append(f"Not found: {', '.join(sorted(asked))}. Others were not asked for.\n")
+    elif not alarms and not asked:
         lines.append("Nothing wrong was found" + ("; worth knowing:\n" if diagnosis.findings else ".\n"))
-    text = render_findings(diagnosis.findings, width, colour, brief)
+    text = render_findings(diagnosis.findings, width, colour, brief, least=Severity.INFO if asked else Severity.LOW)
     return "\n".join(lines) + "\n" + text + "".join(f"{line}\n" for line in _closing_lines(diagnosis, looks, width))
 
 
@@ -111,11 +121,20 @@ def _hang(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def render_findings(findings: Sequence[Finding], width: int = 80, colour: bool = False, brief: bool = False) -> str:
-    """Draw findings no wider than ``width``; ``brief`` leaves out all but sentence and first evidence."""
+def render_findings(
+    findings: Sequence[Finding],
+    width: int = 80,
+    colour: bool = False,
+    brief: bool = False,
+    least: Severity = Severity.LOW,
+) -> str:
+    """Draw findings no wider than ``width``: below ``least`` the sentence alone.
+
+    ``brief`` leaves out all but sentence and first evidence.
+    """
     width = max(40, min(width, _WIDEST))
-    shown = [finding for finding in findings if finding.severity > Severity.INFO]
-    notes = [finding for finding in findings if finding.severity == Severity.INFO]
+    shown = [finding for finding in findings if finding.severity >= least]
+    notes = [finding for finding in findings if finding.severity < least]
     blocks = ["\n".join(_finding_lines(finding, width, colour, brief)) for finding in shown]
     if notes:
         blocks.append("\n".join(line for finding in notes for line in _note_lines(finding, width, colour)))

@@ -121,4 +121,5 @@ class SceneLadder:
         return state.spell("netstat") if state is not None else ""
 
     def _time(self, when_ns: int) -> str:
-        return f"{(when_ns - self._start_ns) / 1e9:+.4f} s"
+        seconds = round((when_ns - self._start_ns) / 1e9, 4) + 0.0  # no -0.0000
+        return f"{seconds:+.4f} s"

@@ -87,6 +87,19 @@ def test_only_and_threshold_and_config_choose_what_is_judged(dump, capsys):
     capsys.readouterr()
 
 
+def test_only_tells_what_was_asked_for_in_full_and_nothing_of_the_rest(dump, capsys):
+    local = "tcp 0 0 127.0.0.1:6379 0.0.0.0:* LISTEN 7/redis-server\n"
+    path = dump(leaking(120) + local)
+    assert main(["doctor", "--only", "syn-flood", path]) == 0
+    shown = capsys.readouterr().out
+    assert "Not found: syn-flood. Others were not asked for." in shown
+    assert "Nothing wrong" not in shown  # there is a leak
+    assert main(["doctor", "--only", "loopback-only-service", path]) == 0
+    shown = capsys.readouterr().out
+    assert "Nothing wrong" not in shown
+    assert "evidence  127.0.0.1:6379 (redis-server (7))" in shown
+
+
 BAD = (
     "--only close-wait-leek",
     "--threshold nonsense=1",

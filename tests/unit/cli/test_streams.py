@@ -1,6 +1,7 @@
 """Where the output goes may be closed, full, cut off or a terminal: never a traceback, and the right exit code."""
 
 import fcntl
+import io
 import os
 import pty
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from tests.patience import wait_until
+
+from tcpscope.cli.streams import write
 
 ROOT = Path(__file__).resolve().parents[3]
 TCPSCOPE = [sys.executable, "-I", "-S", str(ROOT / "tcpscope")]
@@ -53,6 +56,18 @@ def test_help_to_a_full_disk_is_one_line(argv):
         done = run(*argv, stdout=full)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", "vm - 1 ^ -> \\xe9"), ("latin-1", "vm · 1 ^ -> é"), ("utf-8", "vm · 1 ▲ → é")],
+)
+def test_signs_an_encoding_lacks_are_drawn_with_those_it_has(encoding, shown, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    write("vm · 1 ▲ → é")
+    stream.flush()
+    assert stream.buffer.getvalue().decode(encoding) == shown
 
 
 def test_filter_that_is_no_utf8_is_a_usage_error():

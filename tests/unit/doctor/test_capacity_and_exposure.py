@@ -196,7 +196,7 @@ def test_service_behind_the_hosts_own_packet_filter_is_explained():
     before = snap(listener(6379), listener(80), packet_filter=(INPUT._replace(rules=(DROP_6379._replace(packets=2),)),))
     (finding,) = found("loopback-only-service", grown(before)._replace(packet_filter=(shut,)), before)
     assert finding.severity == Severity.INFO
-    assert finding.title.endswith("port 6379 from outside")
+    assert finding.title.endswith("packet filter drops new connections to port 6379 from outside")
     assert any("+7 packets" in line for line in finding.evidence)
     assert not found("loopback-only-service", snap(listener(80), packet_filter=(shut,)))
 

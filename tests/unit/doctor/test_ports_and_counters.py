@@ -112,7 +112,7 @@ def test_time_wait_beside_a_live_listener_hinders_nobody():
 def test_wanted_port_of_a_live_listener_or_a_bound_socket_names_who_has_it():
     (finding,) = found("bind-eaddrinuse-timewait", snap(listener(8080, who=(7, "nginx"))), wanted_ports=(8080,))
     assert finding.title == "Port 8080 is in use: nginx (7) listens on it"
-    assert finding.severity == Severity.INFO
+    assert finding.severity == Severity.MEDIUM  # somebody asked for that port: it is told in full
     bound = sock(State.CLOSED, ("0.0.0.0", 8080), ("0.0.0.0", 0), who=(8, "perl"))
     (finding,) = found("bind-eaddrinuse-timewait", snap(bound), wanted_ports=(8080,))
     assert finding.title == "Port 8080 is in use: perl (8) has bound it and does not listen"
@@ -125,6 +125,14 @@ def test_wanted_port_in_an_outgoing_connection_is_taken():
     assert finding.severity == Severity.HIGH
     assert "curl (7)" in finding.title
     assert not found("port-taken-by-outgoing", snap(taken))
+
+
+def test_wanted_port_in_time_wait_is_of_no_process_and_comes_free():
+    over = sock(State.TIME_WAIT, (HERE, 40005), (THERE, 443), who=None, kind="mini", timer=("timewait", 42_000))
+    (finding,) = found("port-taken-by-outgoing", snap(over), wanted_ports=(40005,))
+    assert finding.title.endswith("an outgoing connection in TIME_WAIT has it")
+    assert any("TIME_WAIT ends in 42 s" in line for line in finding.evidence)
+    assert not any("process" in line for line in finding.evidence)
 
 
 def test_listener_in_the_outgoing_range_is_a_lint_unless_reserved():

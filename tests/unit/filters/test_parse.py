@@ -225,6 +225,8 @@ def test_other_predicates():
         ("src > 1.2.3.4", "takes only = !=", 4),
         ("10.0.0.1:22", "an address needs src, dst or host before it: host 10.0.0.1:22", 0),
         ("[::1]:22", "an address needs src, dst or host", 0),
+        ("CLOSE-WAIT", "a state needs 'state' before it: state close-wait", 0),
+        ("sport = :22 and established", "a state needs 'state' before it: state established", 16),
         ("src 10.0.0.1/255.0.255.0", "no prefix length", 4),
         ("src 300.1.1.1", "neither an address nor", 4),
         ("src fe80::1%nowhere", "no device 'nowhere'", 4),

@@ -1,12 +1,14 @@
 """Network namespaces: found by name and by process, entered and always left again."""
 
 import os
+import socket
 import subprocess
 
 import pytest
 
 from tcpscope.kernel import counters, namespaces
 from tcpscope.live.snapshot import take_snapshot
+from tcpscope.live.sockets import read_namespaces
 from tcpscope.model.errors import UsageError
 
 
@@ -31,7 +33,8 @@ def test_label_and_path():
     assert namespaces.Namespace(7, ("web",), (3,)).label == "web"
     assert namespaces.Namespace(7, ("web",), (3,)).path == "/run/netns/web"
     assert namespaces.Namespace(7, (), (3,)).label == "pid:3"
-    assert namespaces.Namespace(7, (), (os.getpid(),)).path == f"/proc/{os.getpid()}/ns/net"
+    own = namespaces.Namespace(namespaces.own_inode(), (), (999_999_999, os.getpid()))
+    assert own.path == f"/proc/{os.getpid()}/ns/net"
     assert namespaces.Namespace(7).label == "net:[7]"
 
 
@@ -59,6 +62,23 @@ def test_inside_everything_is_of_that_namespace_and_home_is_found_again(other):
     with pytest.raises(RuntimeError), namespaces.inside(f"/proc/{other}/ns/net"):
         raise RuntimeError
     assert namespaces.own_inode() == home
+
+
+@pytest.mark.root
+def test_path_of_a_namespace_leads_past_processes_that_went_elsewhere(other):
+    inode = os.stat(f"/proc/{other}/ns/net").st_ino
+    assert namespaces.Namespace(inode, (), (os.getpid(), other)).path == f"/proc/{other}/ns/net"
+
+
+@pytest.mark.root
+def test_sockets_are_not_told_twice_when_a_process_came_back_from_another_namespace(other, monkeypatch):
+    """Seen in a namespace of its own and back in this one when it is looked at: the way there leads here."""
+    moved = namespaces.Namespace(os.stat(f"/proc/{other}/ns/net").st_ino, (), (os.getpid(),))
+    own = namespaces.Namespace(namespaces.own_inode(), (), (os.getpid(),))
+    monkeypatch.setattr("tcpscope.live.sockets.find_namespaces", lambda: ([own, moved], 0))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sockets, _, _ = read_namespaces(everywhere=True)
+        assert [one.local.port for one in sockets].count(server.getsockname()[1]) == 1
 
 
 @pytest.mark.root
