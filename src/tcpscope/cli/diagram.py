@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tcpscope.cli.parsing import new_parser
+from tcpscope.model.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +22,10 @@ def run(argv: list[str]) -> int:
     """Run ``tcpscope diagram``."""
     arguments = _parser().parse_args(argv)
     by_name = "mermaid" if (arguments.output or "").endswith((".mmd", ".mermaid")) else "svg"
-    text = draw_diagram(arguments.highlight or "", arguments.format or by_name)
+    format = arguments.format or by_name
+    if arguments.output is None and format == "svg" and sys.stdout.isatty():
+        raise UsageError("a terminal shows no SVG: write it with -o tcp.svg, pipe it, or say --format mermaid")
+    text = draw_diagram(arguments.highlight or "", format)
     if arguments.output in (None, "-"):
         sys.stdout.write(text)
         return 0
@@ -37,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("--format", choices=("svg", "mermaid"), help="default: by the file's name, svg otherwise")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write to FILE (default: standard output)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write to FILE (default: standard output, unless a terminal)"
+    )
     parser.add_argument("--highlight", metavar="STATE", help="mark one state")
     return parser
 
@@ -48,7 +54,6 @@ def draw_diagram(highlight: str = "", format: str = "svg") -> str:
     Raises ``UsageError`` for what is no state.
     """
     from tcpscope.explain.states import state_named
-    from tcpscope.model.errors import UsageError
     from tcpscope.views.diagram import emit_mermaid, emit_svg
 
     marked = None

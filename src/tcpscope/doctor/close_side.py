@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tcpscope.doctor import ages
 from tcpscope.doctor.case import Case
-from tcpscope.doctor.close_wait import growth_per_minute, holder_or_port
+from tcpscope.doctor.close_wait import growth_per_minute, holder_or_port, is_half_close_used, received
 from tcpscope.doctor.filtering import witness_filter
 from tcpscope.doctor.hints import code_for, command, config, sysctl, trace_path
 from tcpscope.doctor.look import Look, group
@@ -80,7 +80,7 @@ def fin_wait_2_half_closed(look: Look) -> Iterator[Finding]:
     held = [socket for socket in look.states[State.FIN_WAIT_2] if not is_orphan_fin_wait_2(socket)]
     for key, sockets in group(held, lambda socket: holder_or_port(look, socket)).items():
         old, _ = look.older_than(sockets, look.limit_of("fin-wait2-half-closed-forever.age_s"))
-        idle = [socket for socket in old if not _still_receives(look, socket)]
+        idle = [socket for socket in old if not is_half_close_used(look, socket, received)]
         if idle:
             yield _half_closed(look, idle, len(old) - len(idle), key)
 
@@ -111,16 +111,6 @@ def _half_closed(look: Look, sockets: Sequence[Socket], receiving: int, key: str
         sockets,
         ("tcp_fin_timeout: it counts for orphans alone",),
     )
-
-
-def _still_receives(look: Look, socket: Socket) -> bool:
-    info = socket.tcp_info
-    if info is None:
-        return False
-    earlier = look.before(socket)
-    if earlier and earlier.tcp_info and info.bytes_received is not None and earlier.tcp_info.bytes_received is not None:
-        return info.bytes_received > earlier.tcp_info.bytes_received
-    return bool(info.data_segs_in) and info.last_data_recv_ms + 1000 < look.age(socket).ms
 
 
 def fin_wait_1(look: Look) -> Iterator[Finding]:

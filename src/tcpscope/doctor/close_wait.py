@@ -7,7 +7,7 @@ aside: a client's pool reads none of its idle connections.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tcpscope.doctor.case import Case
 from tcpscope.doctor.halted import halted_holders, spell_halted, wake
@@ -15,8 +15,11 @@ from tcpscope.doctor.hints import code_for, command
 from tcpscope.doctor.look import Look, group, holders_of
 from tcpscope.doctor.wording import count, example, many, percent, size, span
 from tcpscope.model.finding import Finding, Remedy, Severity
-from tcpscope.model.socket import Socket
+from tcpscope.model.socket import Socket, TcpInfo
 from tcpscope.model.state import State
+
+#: One way of a connection: bytes and data segments so far (``None``: kernel too old), milliseconds since the last.
+Traffic = tuple[int | None, int | None, int]
 
 _AVOID_CLOSE_WAIT = (
     "tcp_keepalive_* sysctls: CLOSE_WAIT has no timer, keepalive only ends it when the peer is gone, and armed timers "
@@ -30,7 +33,9 @@ def close_wait(look: Look) -> Iterator[Finding]:
     """F01 close-wait-leak and F02 close-wait-app-blocked: one of the two for each process (or port)."""
     for key, sockets in leaking(look).items():
         old, unknown = look.older_than(sockets, look.limit_of("close-wait-leak.age_s"))
-        stuck = [socket for socket in old if not _still_sends(look, socket) and not _still_reads(look, socket)]
+        stuck = [
+            socket for socket in old if not is_half_close_used(look, socket, sent) and not _still_reads(look, socket)
+        ]
         suspects = stuck + unknown
         if len(suspects) < look.limit_of("close-wait-leak.count"):
             yield from _few(look, suspects, key)
@@ -205,15 +210,27 @@ def _is_idle_outgoing(look: Look, socket: Socket) -> bool:
     return socket.recv_q == 1 and not look.is_server_side(socket) and socket.local.port > socket.remote.port
 
 
-def _still_sends(look: Look, socket: Socket) -> bool:
-    """Whether bytes left after the FIN came: half-close in use (ssh, rsync, HTTP/1.0 proxies)."""
+def sent(info: TcpInfo) -> Traffic:
+    """Return what went the way out."""
+    return info.bytes_sent, info.data_segs_out, info.last_data_sent_ms
+
+
+def received(info: TcpInfo) -> Traffic:
+    """Return what came the way in."""
+    return info.bytes_received, info.data_segs_in, info.last_data_recv_ms
+
+
+def is_half_close_used(look: Look, socket: Socket, way: Callable[[TcpInfo], Traffic]) -> bool:
+    """Whether data went the way that is still open, after the FIN of the other (ssh, rsync, HTTP/1.0 proxies)."""
     info = socket.tcp_info
     if info is None:
         return False
+    octets, segments, idle_ms = way(info)
     earlier = look.before(socket)
-    if earlier and earlier.tcp_info and info.bytes_sent is not None and earlier.tcp_info.bytes_sent is not None:
-        return info.bytes_sent > earlier.tcp_info.bytes_sent
-    return bool(info.data_segs_out) and info.last_data_sent_ms + 1000 < look.age(socket).ms
+    octets_before = way(earlier.tcp_info)[0] if earlier and earlier.tcp_info else None
+    if octets is not None and octets_before is not None:
+        return octets > octets_before
+    return bool(segments) and idle_ms + 1000 < look.age(socket).ms
 
 
 def _still_reads(look: Look, socket: Socket) -> bool:

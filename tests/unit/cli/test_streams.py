@@ -152,6 +152,14 @@ def test_colour_on_a_terminal_only_and_not_against_the_wish(listener):
     assert "\x1b[36mLISTEN" in run("list", "-tln", "--color", "always", stdout=subprocess.PIPE).stdout
 
 
+def test_diagram_puts_no_svg_on_a_terminal():
+    code, shown = in_terminal("diagram")
+    assert (code, shown.count(b"\n"), b"-o tcp.svg" in shown) == (2, 1, True), shown
+    assert b"<svg" in in_terminal("diagram", "-o", "-")[1]
+    assert b"flowchart" in in_terminal("diagram", "--format", "mermaid")[1]
+    assert "<svg" in run("diagram", stdout=subprocess.PIPE).stdout
+
+
 def test_watch_goes_on_until_it_is_interrupted(listener):
     child = subprocess.Popen([*TCPSCOPE, "list", "-tln", "--watch", "0.1"], stdout=subprocess.PIPE, text=True)
     blocks = 0
