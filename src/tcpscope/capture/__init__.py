@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from tcpscope.capture.packets import CHUNK_BYTES, Chunk, Format, Interface, Packet, RawChunk
+from tcpscope.capture.packets import CHUNK_BYTES, Chunk, Format, Interface, Packet
 from tcpscope.capture.source import CaptureSource, open_capture
 from tcpscope.model.verb import make_verb
 
-__all__ = ["CHUNK_BYTES", "CaptureSource", "Chunk", "Format", "Interface", "Packet", "RawChunk", "open_capture"]
+__all__ = ["CHUNK_BYTES", "CaptureSource", "Chunk", "Format", "Interface", "Packet", "open_capture"]
 
 make_verb(__name__)

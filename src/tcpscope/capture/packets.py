@@ -112,15 +112,6 @@ class Columns:
         self.link_type = array("q", [link_type]) * len(self.offset)
 
 
-class RawChunk(NamedTuple):
-    """Undigested bytes ``data[start:end]``; what is not used goes back by ``source.unread(count)``."""
-
-    data: bytearray
-    start: int
-    end: int
-    place_bytes: int
-
-
 class Packet(NamedTuple):
     """One captured packet, copied out of its chunk."""
 

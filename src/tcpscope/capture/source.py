@@ -17,7 +17,6 @@ from tcpscope.capture.packets import (
     Format,
     Interface,
     Packet,
-    RawChunk,
 )
 from tcpscope.capture.stream import ByteStream, open_stream
 from tcpscope.model.damage import Damage
@@ -95,24 +94,6 @@ class CaptureSource:
                 yield self._chunk(data, place, columns)
             if self._is_end:
                 reader.finish(data, rest, end, place, is_growing=self._stream.has_grown())
-
-    def iter_raw_chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[RawChunk]:
-        """Yield the bytes after the file header undigested, for an engine that hops over plain pcap itself.
-
-        Say with :meth:`unread` how many bytes at the end of a chunk were not used before asking for the next; they
-        come again in front of it. What is left at the end is for :meth:`finish_raw`. Raises ``TcpscopeError`` for
-        pcapng, whose blocks only :meth:`iter_chunks` knows.
-        """
-        if self.format.kind != "pcap":
-            raise TcpscopeError(f"{self.name}: only plain pcap can be read as raw chunks, not {self.format.kind}")
-        for data, end, place in self._iter_filled(chunk_bytes):
-            self._carry = 0
-            yield RawChunk(data, 0, end, place)
-
-    def unread(self, count: int, wanted: int = 0) -> None:
-        """Give the last ``count`` bytes of a raw chunk back; ``wanted``: how many are needed to get on."""
-        self._carry = count
-        self._reader.wanted = wanted or self._reader.wanted
 
     def iter_packets(self) -> Iterator[Packet]:
         """Yield packets one by one, copied: for small captures and tests; chunks are the fast way."""

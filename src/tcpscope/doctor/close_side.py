@@ -212,7 +212,7 @@ def _unanswered_fin(look: Look, sockets: Sequence[Socket], id: str) -> Finding:
     else:
         case.unseen("whether the queues get shorter (a second look tells)")
     is_pile = len(sockets) >= look.limit_of(f"{id}.count")
-    grows = look.previous is not None and growth_per_minute(look, sockets, state) > 0 and is_pile
+    grows = look.previous is not None and growth_per_minute(look, sockets) > 0 and is_pile
     severity = Severity.HIGH if grows and id == "fin-wait1-stuck" else Severity.MEDIUM if is_pile else Severity.LOW
     blocked = witness_filter(look, case, sockets[0].remote, is_new=False, local=sockets[0].local)
     last_ack_line = "net.netfilter.nf_conntrack_tcp_timeout_last_ack"

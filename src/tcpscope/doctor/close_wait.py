@@ -84,7 +84,7 @@ def leaking(look: Look) -> dict[str, list[Socket]]:
 def _leak(look: Look, sockets: Sequence[Socket], unknown: Sequence[Socket], sending: int, key: str) -> Finding:
     case = Case("close-wait-leak", key)
     share = descriptor_share(look, sockets)
-    growth = growth_per_minute(look, sockets, key)
+    growth = growth_per_minute(look, sockets)
     _witness_close_wait(look, case, sockets, unknown, sending)
     if share is not None and share >= 0.01:
         case.witness(min(0.5, share), f"{percent(share)} of its {_descriptors(look, sockets)} descriptors are these")
@@ -263,8 +263,8 @@ def _descriptors(look: Look, sockets: Sequence[Socket]) -> int:
     return 0
 
 
-def growth_per_minute(look: Look, sockets: Sequence[Socket], key: str) -> float:
-    """Return by how many these sockets' group grew per minute between the two looks."""
+def growth_per_minute(look: Look, sockets: Sequence[Socket]) -> float:
+    """Return how many of these sockets entered their state per minute between the two looks."""
     if look.previous is None or look.elapsed_s <= 0:
         return 0.0
     fresh = sum(1 for socket in sockets if (one := look.before(socket)) is None or one.state != socket.state)

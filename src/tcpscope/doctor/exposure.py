@@ -115,7 +115,7 @@ def exposed(look: Look) -> Iterator[Finding]:
     public = [one for one in look.listeners if one.local.port in SENSITIVE and is_public(one)]
     for port, listeners in group(public, lambda one: one.local.port).items():
         service = SENSITIVE[port]
-        if port == 22 and _program(look, listeners[0]) in ("sshd", "systemd", "dropbear"):
+        if port == 22 and _program(listeners[0]) in ("sshd", "systemd", "dropbear"):
             continue  # an SSH server is meant to be reached, and asks who comes
         case = Case("exposed-listener", f"port {port}")
         served = sorted({families(one) for one in listeners})
@@ -140,18 +140,18 @@ def exposed(look: Look) -> Iterator[Finding]:
             f"{other or service.name} (port {port}) listens to the world",
             "It is bound to every address (or a global one). That does not yet mean that anybody can reach it: a firewall "
             "or cloud rules before this host are not visible from here.",
-            _bind_remedies(look, port, Service(other) if other else service, served),
+            _bind_remedies(port, Service(other) if other else service, served),
             listeners,
         )
 
 
-def _program(look: Look, socket: Socket) -> str:
+def _program(socket: Socket) -> str:
     return socket.owners[0].name if socket.owners else ""
 
 
 def _other_program(look: Look, socket: Socket, service: Service) -> str:
     """Return the owner's name when what is known of it says that it is none of the service's programs."""
-    name = _program(look, socket)
+    name = _program(socket)
     if not name or not service.programs or name.startswith(_PROXIES):
         return ""
     if not name.startswith(service.programs):
@@ -162,7 +162,7 @@ def _other_program(look: Look, socket: Socket, service: Service) -> str:
     return name if is_runner and not any(word in command for word in service.words) else ""
 
 
-def _bind_remedies(look: Look, port: int, service: Service, served: Sequence[str]) -> tuple[Remedy, ...]:
+def _bind_remedies(port: int, service: Service, served: Sequence[str]) -> tuple[Remedy, ...]:
     # Why: without iifname the rules would cut off the programs of this host too; `ip saddr` is about IPv4 alone.
     rules = (
         [f'iifname != "lo" ip saddr != 10.0.0.0/8 tcp dport {port} drop'] if any("v4" in one for one in served) else []
@@ -203,7 +203,7 @@ def unexpected(look: Look) -> Iterator[Finding]:
     for listener in look.listeners:
         if listener.local.is_loopback or not listener.owners:
             continue
-        program = _program(look, listener)
+        program = _program(listener)
         process = look.process(listener.owners[0])
         base = (process.executable or "").rsplit("/", 1)[-1].removesuffix(" (deleted)") if process else ""
         is_shell = program in _SHELLS or base in _SHELLS

@@ -79,7 +79,7 @@ def watched_ms(look: Look, socket: Socket) -> int:
 
 def _stale(look: Look, sockets: Sequence[Socket], is_server: bool, port: int) -> Finding | None:
     pool = [one for one in look.states[State.ESTABLISHED] if (one.local if is_server else one.remote).port == port]
-    came_back = _came_back(look, sockets, pool) if is_server else {}
+    came_back = _came_back(sockets, pool) if is_server else {}
     ghosts = sum(map(len, came_back.values()))
     watch_ms = look.limit_of("half-open-stale.watch_s") * 1000
     confirmed = [socket for socket in sockets if watched_ms(look, socket) >= watch_ms]
@@ -113,7 +113,7 @@ def _stale(look: Look, sockets: Sequence[Socket], is_server: bool, port: int) ->
     return _stale_finding(look, case, sockets, is_server, port, bool(is_ghosts or confirmed))
 
 
-def _came_back(look: Look, silent: Sequence[Socket], pool: Sequence[Socket]) -> dict[str, list[Socket]]:
+def _came_back(silent: Sequence[Socket], pool: Sequence[Socket]) -> dict[str, list[Socket]]:
     """Clients with silent connections and one that was used since: they crashed, or lost their address, and came back."""
     active: dict[str, int] = {}
     for socket in pool:

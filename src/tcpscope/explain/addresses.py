@@ -123,7 +123,7 @@ def _is_ip(text: str) -> bool:
     return True
 
 
-def classify_address(address: str, zone: str, port: str, bracketed: bool) -> str:
+def classify_address(address: str, port: str, bracketed: bool) -> str:
     """Name the kind of an address; keys of the summaries of this module. ``bracketed``: written as ss writes it."""
     import ipaddress
 
@@ -152,7 +152,7 @@ def explain_address(text: str) -> Answer | None:
     if parsed is None:
         return None
     address, zone, port = parsed
-    kind = classify_address(address, zone, port, text.strip().startswith("["))
+    kind = classify_address(address, port, text.strip().startswith("["))
     spelled = f"{'*' if address == '*' else Endpoint(address, 0).address}"
     bindings = tuple(BINDINGS[name] for name in _BINDING_OF.get(kind, (kind,)))
     sections = []

@@ -131,10 +131,10 @@ def update_window(tcb: Tcb, segment: Segment, now_ns: int) -> None:
     if not tcb.snd_wnd:
         tcb.progress_ns = now_ns  # MUST-37: the peer answers, so the connection stays up
     elif was_zero:
-        window_opened(tcb, now_ns)
+        _window_opened(tcb)
 
 
-def window_opened(tcb: Tcb, now_ns: int) -> None:
+def _window_opened(tcb: Tcb) -> None:
     """Leave the persist state: what was probed with or cut off by the shut window goes again at once."""
     tcb.deadline_persist_ns, tcb.persist_backoff = NEVER, 0
     for sent in tcb.flight:

@@ -25,7 +25,6 @@ Events = tuple[Event, ...]
 _RESETS = (Event.RST, Event.RST_IN_WINDOW, Event.RST_UNACCEPTABLE)
 _SYNS = (Event.SYN_IN_SYNCHRONIZED, Event.SYN_REOPENS, Event.SYN_OLD_DUPLICATE)
 _REFUSED_ACKS = (Event.ACK_MISSING, Event.ACK_UNACCEPTABLE)
-_COVERS_FIN = (Event.ACK_OF_FIN, Event.FIN_ACK_OF_FIN)
 
 
 def segment_arrives(tcb: Tcb, segment: Segment, now_ns: int) -> None:

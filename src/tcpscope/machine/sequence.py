@@ -21,21 +21,6 @@ def distance(later: int, earlier: int) -> int:
     return ((later - earlier + HALF) & MASK) - HALF
 
 
-def is_before(one: int, other: int) -> bool:
-    """Whether ``one`` < ``other``."""
-    return (one - other) & MASK >= HALF
-
-
-def is_after(one: int, other: int) -> bool:
-    """Whether ``one`` > ``other``."""
-    return (other - one) & MASK >= HALF
-
-
-def is_within(number: int, left: int, octets: int) -> bool:
-    """Whether ``left`` <= ``number`` < ``left + octets``."""
-    return (number - left) & MASK < octets
-
-
 def latest(one: int, other: int) -> int:
     """Return the later of the two."""
     return other if (one - other) & MASK >= HALF else one

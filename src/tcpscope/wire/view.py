@@ -28,7 +28,6 @@ NOT_IP, TCP, ICMP, OTHER, FRAGMENT, CUT, BAD = range(7)
 #: TCP header: source port, destination port, seq, ack, offset, flags, window, checksum, urgent pointer.
 TCP_HEADER = Struct(">HHIIBBHHH")
 TCP_HEADER_BYTES = 20
-_NO = -1
 
 
 class View(NamedTuple):

@@ -110,16 +110,3 @@ def test_chunks_of_any_size_give_the_same_packets(chunk_bytes):
             seen.append(bytes(chunk.data[offset : offset + chunk.captured_len[index]]))
     assert seen == [data for _, data, _ in packets]
     assert source.packets == 500
-
-
-def test_raw_chunks_give_back_what_is_not_used():
-    raw = pcap([(T_NS, bytes([index]) * 50, 50) for index in range(200)])
-    source = open_capture(io.BytesIO(raw))
-    position_of = []
-    for chunk in source.iter_raw_chunks(4096):
-        at = chunk.start
-        while at + 66 <= chunk.end:
-            position_of.append(chunk.place_bytes + at)
-            at += 66
-        source.unread(chunk.end - at)
-    assert position_of == [24 + 66 * index for index in range(200)]

