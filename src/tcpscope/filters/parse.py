@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tcpscope.filters import expression as ex
+from tcpscope.filters.tokens import AND_WORDS, NOT_WORDS, OPERATORS, OR_WORDS, Token, split_tokens
 from tcpscope.filters.values import (
     BYTES,
     NANOSECONDS,
@@ -42,15 +43,6 @@ from tcpscope.model.errors import UsageError
 from tcpscope.model.record import NamedTuple
 from tcpscope.model.state import State
 
-OPERATORS = {
-    **dict.fromkeys(("=", "==", "eq"), "="),
-    **dict.fromkeys(("!=", "ne", "neq"), "!="),
-    **dict.fromkeys((">", "gt"), ">"),
-    **dict.fromkeys(("<", "lt"), "<"),
-    **dict.fromkeys((">=", "ge", "geq"), ">="),
-    **dict.fromkeys(("<=", "le", "leq"), "<="),
-}
-NOT_WORDS, AND_WORDS, OR_WORDS = ("!", "not"), ("&", "&&", "and"), ("|", "||", "or")
 QUANTITIES = ("pid", "uid", "netns", "age", "rtt", "recv-q", "send-q")
 _ALIASES = {
     "recvq": "recv-q",
@@ -102,11 +94,6 @@ class Names(NamedTuple):
 NO_NAMES = Names()
 
 
-class _Token(NamedTuple):
-    text: str
-    start: int
-
-
 def parse_filter(words: Sequence[str] | str, names: Names = NO_NAMES) -> ex.Filter:
     """Parse a filter as given on a command line. Raises ``UsageError`` that points at the bad word."""
     text = words if isinstance(words, str) else " ".join(words)
@@ -126,33 +113,6 @@ def parse_state_group(text: str) -> frozenset[State]:
     return frozenset((State.parse(text),))
 
 
-def _tokens(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    index = 0
-    while index < len(text):
-        if text[index].isspace():
-            index += 1
-            continue
-        length = _token_length(text, index)
-        tokens.append(_Token(text[index : index + length], index))
-        index += length
-    return tokens
-
-
-def _token_length(text: str, start: int) -> int:
-    if text[start] in "()":
-        return 1
-    if text[start] in "\"'" and (closing := text.find(text[start], start + 1)) > 0:
-        return closing + 1 - start
-    for sign in ("&&", "||", "==", "!=", ">=", "<=", "=", "<", ">", "!", "&", "|"):
-        if text.startswith(sign, start):
-            return len(sign)
-    end = start
-    while end < len(text) and not text[end].isspace() and text[end] not in "()=<>!&|":
-        end += 1
-    return end - start
-
-
 def _is_required(term: ex.Expression, found: ex.Expression) -> bool:
     """Whether nothing matches ``found`` that does not match ``term``, its first term."""
     while isinstance(found, ex.And):
@@ -164,7 +124,7 @@ class _Parser:
     def __init__(self, text: str, names: Names) -> None:
         self.text = text
         self.names = names
-        self.tokens = _tokens(text)
+        self.tokens = split_tokens(text)
         self.at = 0
         self.named = _NONE
 
@@ -186,7 +146,7 @@ class _Parser:
 
     # words ------------------------------------------------------------------------------------------------------
 
-    def _peek(self) -> _Token | None:
+    def _peek(self) -> Token | None:
         return self.tokens[self.at] if self.at < len(self.tokens) else None
 
     def _word(self) -> str:
@@ -196,14 +156,14 @@ class _Parser:
         word = token.text.lower()
         return _ALIASES.get(word, word)
 
-    def _take(self, wanted: str) -> _Token:
+    def _take(self, wanted: str) -> Token:
         token = self._peek()
         if token is None or token.text in ("(", ")"):
             raise self._error(token, f"{wanted} is missing")
         self.at += 1
         return token
 
-    def _error(self, token: _Token | None, why: str) -> UsageError:
+    def _error(self, token: Token | None, why: str) -> UsageError:
         start = token.start if token else len(self.text)
         length = len(token.text) if token else 1
         return UsageError(f"bad filter: {why}\n  {self.text}\n  {' ' * start}{'^' * max(length, 1)}")
@@ -290,7 +250,7 @@ class _Parser:
             return ex.Or(ex.Port(ex.LOCAL, "=", port), ex.Port(ex.REMOTE, "=", port))
         raise self._error(token, f"{token.text!r} is no predicate{_hint(token.text)}")
 
-    def _operator(self, subject: _Token, allowed: Sequence[str]) -> str:
+    def _operator(self, subject: Token, allowed: Sequence[str]) -> str:
         word = self._word()
         if word not in OPERATORS:
             return "="
@@ -300,7 +260,7 @@ class _Parser:
         self.at += 1
         return operator
 
-    def _port(self, subject: _Token, side: str) -> ex.Expression:
+    def _port(self, subject: Token, side: str) -> ex.Expression:
         operator = self._operator(subject, tuple(dict.fromkeys(OPERATORS.values())))
         token = self._take("a port")
         family, text = split_family(token.text)
@@ -312,7 +272,7 @@ class _Parser:
             return any_port if operator == "=" else ex.Not(any_port)
         return _with_family(family, ex.Port(side, operator, self._port_number(token, text.removeprefix(":"))))
 
-    def _either_port(self, subject: _Token) -> ex.Expression:
+    def _either_port(self, subject: Token) -> ex.Expression:
         """``port 443`` as tcpdump has it: at either end; ``port != 443``: at none."""
         at = self.at
         local = self._port(subject, ex.LOCAL)
@@ -321,7 +281,7 @@ class _Parser:
         remote = self._port(subject, ex.REMOTE)
         return ex.And(local, remote) if is_negated else ex.Or(local, remote)
 
-    def _either_host(self, subject: _Token) -> ex.Expression:
+    def _either_host(self, subject: Token) -> ex.Expression:
         """``host 10.0.0.7``: at either end; ``host != 10.0.0.7``: at none."""
         is_negated = self._operator(subject, ("=", "!=")) == "!="
         at = self.at
@@ -330,7 +290,7 @@ class _Parser:
         found = ex.Or(local, self._host(ex.REMOTE))
         return ex.Not(found) if is_negated else found
 
-    def _port_number(self, token: _Token, text: str) -> int:
+    def _port_number(self, token: Token, text: str) -> int:
         number = parse_number(text)
         if number is None:
             number = self.names.port(text)
@@ -348,20 +308,20 @@ class _Parser:
         # Why both: ::1:22 is also the address 0:0:0:0:0:0:1:22, and what it means only its writer knows
         return ex.Or(found, self._endpoint(token, side, family, text, "")) if is_bare_address(text) else found
 
-    def _endpoint(self, token: _Token, side: str, family: int, address: str, port_text: str) -> ex.Expression:
+    def _endpoint(self, token: Token, side: str, family: int, address: str, port_text: str) -> ex.Expression:
         port = None if port_text in ("", "*") else self._port_number(token, port_text)
         if address in ("", "*", "any", "all", "default"):
             return _with_family(family, ex.Host(side, port=port))
         return _with_family(family, self._network(token, side, address, port, family))
 
-    def _network(self, token: _Token, side: str, address: str, port: int | None, family: int) -> ex.Expression:
+    def _network(self, token: Token, side: str, address: str, port: int | None, family: int) -> ex.Expression:
         whole, slash, bits_text = address.partition("/")
         host, _, zone = whole.partition("%")
         found = self._network_of(token, side, host, bits_text if slash else None, port, family)
         return ex.And(found, ex.Device(self._device_index(token, zone))) if zone else found
 
     def _network_of(
-        self, token: _Token, side: str, host: str, bits_text: str | None, port: int | None, family: int
+        self, token: Token, side: str, host: str, bits_text: str | None, port: int | None, family: int
     ) -> ex.Host:
         networks = [packed] if (packed := parse_address(host)) else self._resolved(token, host, family)
         size = len(networks[0])
@@ -371,7 +331,7 @@ class _Parser:
         kind = 4 if size == 4 else 6
         return ex.Host(side, kind, networks[0], bits, port, tuple(networks[1:]))
 
-    def _resolved(self, token: _Token, host: str, family: int) -> list[bytes]:
+    def _resolved(self, token: Token, host: str, family: int) -> list[bytes]:
         packed = [found for text in self.names.addresses(host) if (found := parse_address(text))]
         size = 16 if family == 6 else 4
         chosen = [one for one in packed if len(one) == size] or ([] if family else packed)
@@ -379,7 +339,7 @@ class _Parser:
             raise self._error(token, f"{host!r} is neither an address nor the name of a host")
         return [one for one in chosen if len(one) == len(chosen[0])]
 
-    def _labelled(self, subject: _Token, word: str) -> ex.Expression:
+    def _labelled(self, subject: Token, word: str) -> ex.Expression:
         operator = self._operator(subject, ("=", "!="))
         token = self._take({"dev": "a device", "fwmark": "a mark", "cgroup": "a path"}[word])
         found: ex.Expression
@@ -395,14 +355,14 @@ class _Parser:
             found = ex.Cgroup("/" + below_cgroup_root(_unquoted(token.text)).strip("/"))
         return ex.Not(found) if operator == "!=" else found
 
-    def _device_index(self, token: _Token, name: str) -> int:
+    def _device_index(self, token: Token, name: str) -> int:
         index = parse_number(name)
         index = self.names.device(name) if index is None else index
         if index is None:
             raise self._error(token, f"there is no device {name!r}")
         return index
 
-    def _quantity(self, subject: _Token, field: str) -> ex.Expression:
+    def _quantity(self, subject: Token, field: str) -> ex.Expression:
         operator = self._operator(subject, tuple(dict.fromkeys(OPERATORS.values())))
         token = self._take("a value")
         value = self._value(field, token.text)
