@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT / "src"), str(DOCS)]
 
 import command_line  # noqa: E402 - needs the paths above
 import pages  # noqa: E402
+import python_verbs  # noqa: E402
 
 import scenes  # noqa: E402
 
@@ -33,7 +34,9 @@ BLOCK = re.compile(r"(<!-- (help|output): (tcpscope[^\n]*?) -->\n).*?(<!-- end -
 
 def generate() -> dict[Path, str]:
     """Return every file with a generated part and the text it should have."""
-    made = {DOCS / name: text for name, text in (*pages.all_pages(), *scenes.all_pages(), *command_line.all_pages())}
+    made = {
+        DOCS / name: text for room in (pages, scenes, python_verbs, command_line) for name, text in room.all_pages()
+    }
     for page in sorted((*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md")):
         if page.exists() and page not in made:
             text = page.read_text(encoding="utf-8")

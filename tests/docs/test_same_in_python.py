@@ -11,6 +11,15 @@ from tests.made_captures import Talk, pcap
 
 import tcpscope
 from tcpscope.cli.main import COMMANDS
+from tcpscope.doctor.tuning import Tuned
+from tcpscope.explain.answer import Answer
+from tcpscope.live.stats import Interval
+from tcpscope.model.connection import Connection
+from tcpscope.model.finding import Finding
+from tcpscope.model.simulated import Step
+from tcpscope.model.snapshot import Snapshot
+from tcpscope.model.socket import Socket
+from tcpscope.model.transition import Transition
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "reference" / "commands"
@@ -52,6 +61,22 @@ def test_verb_has_a_docstring_and_types(verb):
     assert re.match(r"[A-Z][a-z]+ .*", function.__doc__ or ""), verb
     assert "return" in function.__annotations__
     assert function.__module__.startswith("tcpscope.")
+
+
+WORDS = (Socket, Snapshot, Finding, Transition, Interval, Connection, Step, Answer, Tuned)
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: word.__name__)
+def test_page_of_the_verbs_shows_every_field_of_their_words(word):
+    page = (PAGES.parent / "python.md").read_text(encoding="utf-8")
+    part = page.split(f"\n`{word.__module__}.{word.__name__}`\n")[1].split("\n### ")[0]
+    (fields,) = re.findall(r"^```python\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+    assert tuple(re.findall(r"^(\w+): ", fields, re.MULTILINE)) == word._fields
+
+
+def test_page_of_the_verbs_shows_every_verb():
+    page = (PAGES.parent / "python.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## tcpscope\.(\w+)$", page, re.MULTILINE) == list(tcpscope._VERBS)
 
 
 @pytest.mark.root

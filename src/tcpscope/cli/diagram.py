@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 def draw_diagram(highlight: str = "", format: str = "svg") -> str:
     """Draw the life cycle as ``svg`` or ``mermaid``, one state of any spelling marked. ``tcpscope.diagram`` is this.
 
-    Raises ``UsageError`` for what is no state.
+    Source: the table of the life cycle. Raises ``UsageError`` for what is no state.
     """
     from tcpscope.explain.states import state_named
     from tcpscope.views.diagram import emit_mermaid, emit_svg

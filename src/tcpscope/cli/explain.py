@@ -80,7 +80,8 @@ def _width(text: str) -> int:
 def find_answer(text: str) -> Answer:
     """Find the explanation of ``text``: sockets of this host, a finding of the doctor, or a topic of the teacher.
 
-    Raises ``UsageError`` with the nearest topics.
+    ``text`` is what the command takes: a word, a move, ``:9000``, ``pid:123``, a line of netstat, ss or lsof. Raises
+    ``UsageError`` with the nearest topics.
     """
     from tcpscope.explain.topics import explain_topic
 

@@ -62,7 +62,11 @@ def _prepare(argv: list[str]) -> int:
 
 
 def read_file(path: str) -> Snapshot | Analysis:
-    """Read one file: the connections of a capture, or the last look of a dump. ``tcpscope.read`` is this."""
+    """Read one file: the connections of a capture, or the last look of a dump. ``tcpscope.read`` is this.
+
+    ``-`` is standard input. Raises ``OSError`` when it cannot be opened, and ``TcpscopeError`` when it is neither, or a
+    dump without a row of any known tool; damage inside a capture is in the analysis.
+    """
     with Spooled([path]) as (name,):
         if is_capture(name):
             from tcpscope.packets.analysis import analyse

@@ -56,7 +56,8 @@ def run(argv: list[str]) -> int:
 def compare_settings(netns: str | None = None) -> list[Tuned]:
     """Read the kernel settings that matter, beside what is recommended. ``tcpscope.tune`` is this.
 
-    ``netns`` is another network namespace: a name, a path or ``pid:N``.
+    ``netns`` is a name, a path or ``pid:N`` (``None``: the caller's own). Source: ``/proc/sys``. Raises ``UsageError``
+    or ``NotPermitted`` when the namespace cannot be entered.
     """
     from tcpscope.kernel.counters import read_sysctls
     from tcpscope.kernel.namespaces import inside

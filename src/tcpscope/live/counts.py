@@ -23,7 +23,11 @@ class Count(NamedTuple):
 
 
 def count_states(*, netns: str | None = None) -> dict[State, int]:
-    """Count the TCP sockets of a network namespace per state, all eleven: ``tcpscope states``."""
+    """Count the TCP sockets of a network namespace per state, all eleven: ``tcpscope states``.
+
+    ``netns`` is a name, a path or ``pid:N`` (``None``: the caller's own). Raises ``UsageError`` or ``NotPermitted``
+    when it cannot be entered.
+    """
     with inside(netns):
         return {state: sockets for state, sockets, _ in count_listing(read_listing(udp=0))}
 

@@ -86,7 +86,10 @@ def choose_victims(
 
 
 def close_sockets(victims: Sequence[Socket], netns: str | None = None) -> Outcome:
-    """Destroy them one by one; a refusal ends it. What was closed before is in the outcome, with the refusal.
+    """Close ``victims`` one by one with SOCK_DESTROY, each by its cookie; a refusal ends it.
+
+    ``netns`` is where they were listed: a name, a path or ``pid:N`` (``None``: the caller's own). What was closed
+    before a refusal is in the outcome, with the refusal.
 
     Raises :class:`~tcpscope.model.errors.NotPermitted` without CAP_NET_ADMIN and
     :class:`~tcpscope.model.errors.Unsupported` on a kernel that cannot, when nothing was closed yet.

@@ -78,8 +78,10 @@ def list_sockets(
 ) -> list[Socket]:
     """List the sockets of a network namespace, listeners included: ``tcpscope list -anp``.
 
-    ``detail`` asks for ``tcp_info``, memory and control group too; ``where`` chooses. What could not be seen is told
-    by :func:`read_sockets` and by the coverage of a snapshot.
+    ``netns`` is a name, a path or ``pid:N`` (``None``: the caller's own). ``detail`` asks for ``tcp_info``, memory and
+    control group too; ``owners`` finds who holds each socket; ``where`` chooses. Source: ``sock_diag``, else
+    ``/proc/net``. What could not be seen is told by the coverage of a snapshot. Raises ``UsageError`` or
+    ``NotPermitted`` when the namespace cannot be entered.
     """
     masks = {"tcp": EVERY_STATE if tcp else 0, "udp": EVERY_STATE if udp else 0}
     return read_sockets(tcp=masks["tcp"], udp=masks["udp"], detail=detail, owners=owners, netns=netns, select=where)[0]

@@ -96,9 +96,7 @@ class Coverage(NamedTuple):
     notes: tuple[str, ...] = ()
     unread_rows: int = 0  #: rows of a dump that were not understood
     unread_samples: tuple[str, ...] = ()  #: the first few of them, as they stand
-    time_from: str = (
-        ""  #: of a dump: ``text`` (it tells its time) or ``file`` (the time of the file, or of its arrival)
-    )
+    time_from: str = ""  #: of a dump: ``text`` (it tells its time) or ``file`` (the file's time, or its arrival)
 
 
 class Snapshot(NamedTuple):

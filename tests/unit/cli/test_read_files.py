@@ -5,8 +5,10 @@ import gzip
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -101,10 +103,20 @@ def test_capture_and_dump_are_one_object(files, capsys):
     assert code == 0 and json.loads(out)["damage"] == []
 
 
+@pytest.fixture
+def open_folder():
+    """Why not tmp_path: each run of pytest on the machine shuts the folder above it to others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_permission_that_is_missing_is_code_4(files, capsys):
-    for folder in (files, *files.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+def test_permission_that_is_missing_is_code_4(files, capsys, open_folder):
+    for name in ("good.pcap", "text"):
+        shutil.copy(files / name, open_folder)
+    files = open_folder
     (files / "good.pcap").chmod(0o600)
     for names, code in ((["good.pcap"], 4), (["good.pcap", "text"], 1)):
         assert read(files, capsys, "good.pcap", "text")[0] == 1  # everything is imported
