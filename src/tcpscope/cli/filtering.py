@@ -39,7 +39,7 @@ def read_selection(words: Sequence[str]) -> Selection | None:
     if not words:
         return None
     found = parse_filter(words, read_names())
-    parts = list(_parts(found.expression))
+    parts = list(ex.iter_conditions(found.expression))
     fields = {part.field for part in parts if isinstance(part, ex.Quantity)}
     return Selection(
         states=None if found.states is None else _mask(found.states),
@@ -110,17 +110,3 @@ def _unseen_in_packets(part: ex.Expression) -> str:
         return part.field
     named = {ex.Command: "comm", ex.Cgroup: "cgroup", ex.Mark: "fwmark", ex.Device: "dev", ex.Autobound: "autobound"}
     return named.get(type(part), "")
-
-
-def _parts(found: ex.Expression | None) -> list[ex.Expression]:
-    waiting: list[ex.Expression] = [found] if found is not None else []
-    parts: list[ex.Expression] = []
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, (ex.And, ex.Or)):
-            waiting += (node.left, node.right)
-        elif isinstance(node, ex.Not):
-            waiting.append(node.inner)
-        else:
-            parts.append(node)
-    return parts

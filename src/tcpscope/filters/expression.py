@@ -112,6 +112,8 @@ class Or(NamedTuple):
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     Expression = (
         Host | Port | Device | Mark | Cgroup | Autobound | Family | InStates | Quantity | Command | Not | And | Or
     )
@@ -131,3 +133,16 @@ class Filter(NamedTuple):
     def is_empty(self) -> bool:
         """Whether it selects everything."""
         return self.states is None and self.expression is None
+
+
+def iter_conditions(found: Expression | None) -> Iterator[Expression]:
+    """Iterate over what an expression asks, in the order in which it was written, without what joins it."""
+    waiting = [found] if found is not None else []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (And, Or)):
+            waiting += (node.right, node.left)
+        elif isinstance(node, Not):
+            waiting.append(node.inner)
+        else:
+            yield node

@@ -69,16 +69,12 @@ def compile_bytecode(found: ex.Expression | None) -> bytes | None:
 
 
 def _is_small(found: ex.Expression) -> bool:
-    waiting, conditions = [found], 0
-    while waiting and conditions <= MAX_CONDITIONS:
-        node = waiting.pop()
-        if isinstance(node, (ex.And, ex.Or)):
-            waiting += (node.left, node.right)
-        elif isinstance(node, ex.Not):
-            waiting.append(node.inner)
-        else:
-            conditions += 1 + len(node.alternatives) if isinstance(node, ex.Host) else 1
-    return conditions <= MAX_CONDITIONS
+    conditions = 0
+    for part in ex.iter_conditions(found):
+        conditions += 1 + len(part.alternatives) if isinstance(part, ex.Host) else 1
+        if conditions > MAX_CONDITIONS:
+            return False
+    return True
 
 
 def _weaken(found: ex.Expression) -> ex.Expression | None:

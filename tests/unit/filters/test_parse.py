@@ -297,3 +297,10 @@ def test_any_text_parses_or_is_refused_in_words(text):
         parse_filter(text, NAMES)
     except UsageError as error:
         assert str(error).startswith("bad filter: ")
+
+
+def test_conditions_are_iterated_in_the_order_in_which_they_were_written():
+    found = parse_filter("pid 3 or not (rtt > 1ms and sport = :1)").expression
+    pid, rtt, port = ex.iter_conditions(found)
+    assert (pid.field, rtt.field, port.port) == ("pid", "rtt", 1)
+    assert list(ex.iter_conditions(None)) == []
