@@ -98,6 +98,8 @@ def _refuse_contradictions(options: Namespace, files: Files, selection: Selectio
         raise UsageError(f"--filter: no packet tells {asked!r}; captures are filtered by addresses, ports and states")
     if options.svg and options.ladder is None:
         raise UsageError("--svg draws a ladder: say which with --ladder N")
+    if options.svg and sys.stdout.isatty():
+        raise UsageError("a terminal shows no SVG: send it to a file, ... --svg > ladder.svg")
     if options.ladder is not None and selection is not None:
         raise UsageError("--ladder N draws one connection: leave --filter out")
     if options.export in ("parquet", "arrow") and not options.to:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.made_captures import Talk, pcap
 from tests.patience import wait_until
 
 from tcpscope.cli.streams import write
@@ -158,6 +159,14 @@ def test_diagram_puts_no_svg_on_a_terminal():
     assert b"<svg" in in_terminal("diagram", "-o", "-")[1]
     assert b"flowchart" in in_terminal("diagram", "--format", "mermaid")[1]
     assert "<svg" in run("diagram", stdout=subprocess.PIPE).stdout
+
+
+def test_ladder_puts_no_svg_on_a_terminal(tmp_path):
+    (tmp_path / "one.pcap").write_bytes(pcap(Talk().shake().frames))
+    asked = ("read", str(tmp_path / "one.pcap"), "--ladder", "1", "--svg")
+    code, shown = in_terminal(*asked)
+    assert (code, shown.count(b"\n"), b"> ladder.svg" in shown) == (2, 1, True), shown
+    assert "<svg" in run(*asked, stdout=subprocess.PIPE).stdout
 
 
 def test_watch_goes_on_until_it_is_interrupted(listener):
