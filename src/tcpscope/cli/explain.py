@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   tcpscope explain tcp_fin_timeout          a kernel setting
   tcpscope explain ECONNRESET               an error, or the message a program printed
   tcpscope explain ListenOverflows          a counter of the kernel, or a column of sar
+  tcpscope explain 'TCP: too many orphaned sockets'                        a line of the kernel's log
   tcpscope explain claims                   what often-read articles say, and what is so
   tcpscope explain close-wait-leak          a finding of tcpscope doctor
   tcpscope explain :9000                    sockets of this host: why, who acts next, what comes
@@ -129,9 +130,10 @@ def _counter_of_sar(text: str) -> str:
 
 
 def _explain_finding(text: str) -> Answer | None:
-    from tcpscope.explain.findings import explain_finding
+    from tcpscope.explain.findings import explain_finding, finding_in_kernel_line
 
-    illness = find_illness(text.lower().removeprefix("finding ").strip().replace("_", "-").replace(" ", "-"))
+    name = text.lower().removeprefix("finding ").strip().replace("_", "-").replace(" ", "-")
+    illness = find_illness(finding_in_kernel_line(text) or name)
     return explain_finding(illness) if illness else None
 
 

@@ -63,6 +63,7 @@ def _run(argv: list[str]) -> int:
 def _dispatch(argv: list[str]) -> int:
     streams.replace_closed_streams()
     streams.buffer_stdout()
+    streams.spell_whatever_the_encoding()
     name = argv[0] if argv else "overview"
     if name in ("-h", "--help", "help"):
         return _print_help_of(argv[1]) if len(argv) > 1 and argv[1][:1] != "-" else _print_help()

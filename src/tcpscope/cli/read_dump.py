@@ -60,11 +60,12 @@ def print_looks(
         if sort:
             sockets = socket_table.sort_sockets(sockets, sort)
         write(_heading(place, len(looks), look, names))
-        write(
-            socket_table.render_sockets(
-                sockets, chosen, style, header=header, colour=is_coloured(color), info=False, extend=False
+        if look.coverage.listing:
+            write(
+                socket_table.render_sockets(
+                    sockets, chosen, style, header=header, colour=is_coloured(color), info=False, extend=False
+                )
             )
-        )
         for note in look.coverage.notes:
             print(f"tcpscope: {note}", file=sys.stderr)
         for finding in _findings(looks, place):
@@ -98,8 +99,11 @@ def _heading(place: int, total: int, look: Snapshot, names: str) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     spelled = ", ".join(f"{count} {State(state).spell(names)}" for state, count in ordered)
     which = f"look {place + 1} of {total}: " if total > 1 else ""
+    if not look.coverage.listing:
+        again = "" if total > 1 else "; two of them tell rates: tcpscope doctor FIRST SECOND"
+        return f"{which}counters alone ({len(look.counters)} read), no sockets{again}\n\n"
     count = "1 socket" if len(look.sockets) == 1 else f"{len(look.sockets)} sockets"
-    return f"{which}{look.coverage.listing or 'counters'}, {count}: {spelled or 'no TCP'}\n\n"
+    return f"{which}{look.coverage.listing}, {count}: {spelled or 'no TCP'}\n\n"
 
 
 def _findings(looks: Sequence[Snapshot], place: int) -> list[Finding]:

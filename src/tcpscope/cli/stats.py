@@ -37,6 +37,12 @@ def run(argv: list[str]) -> int:
     arguments = _parse(argv)
     from tcpscope.explain.counters import COUNTERS
 
+    if arguments.list and arguments.json:
+        import json
+
+        rows = [{"name": name, "meaning": meaning} for name, meaning in COUNTERS.items()]
+        write(json.dumps({"schema": "tcpscope.stats.catalogue/1", "counters": rows}, indent=1) + "\n")
+        return 0
     if arguments.list:
         write("".join(f"{name}\n    {meaning}\n" for name, meaning in COUNTERS.items()))
         return 0

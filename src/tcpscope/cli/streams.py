@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 #: Signs of tables and ladders for a terminal without them; all but the arrow of one column's width.
-_PLAIN_SIGNS = (*zip("·▲─▶◀✗…§", "-^-><x.S", strict=True), ("→", "->"))
+_PLAIN_SIGNS = dict(zip("·▲─▶◀✗…§", "-^-><x.S", strict=True)) | {"→": "->"}
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,20 +13,27 @@ if TYPE_CHECKING:
 
 
 def write(text: str) -> None:
-    """Write to stdout whatever its encoding is: signs it cannot spell are drawn in ASCII, other text is escaped."""
-    try:
-        sys.stdout.write(text)
-    except UnicodeEncodeError:
-        encoding = sys.stdout.encoding
-        plain = text.translate({ord(sign): ascii for sign, ascii in _PLAIN_SIGNS if not _can_spell(encoding, sign)})
-        sys.stdout.write(plain.encode(encoding, "backslashreplace").decode(encoding))
+    """Write to stdout; what its encoding lacks is seen to by :func:`spell_whatever_the_encoding`."""
+    sys.stdout.write(text)
 
 
-def _can_spell(encoding: str, sign: str) -> bool:
-    try:
-        return bool(sign.encode(encoding))
-    except UnicodeEncodeError:
-        return False
+def spell_whatever_the_encoding() -> None:
+    """Let stdout draw signs that its encoding lacks in ASCII and escape other text, instead of failing."""
+    if not hasattr(sys.stdout, "reconfigure") or sys.stdout.encoding.lower() == "utf-8":
+        return
+    if sys.stdout.errors not in ("strict", "surrogateescape"):
+        return  # Why: whoever runs it has said what is to be done (PYTHONIOENCODING=ascii:replace)
+    import codecs
+
+    codecs.register_error("tcpscope.plain", _spell_plainly)
+    sys.stdout.reconfigure(errors="tcpscope.plain")
+
+
+def _spell_plainly(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    spelled = [_PLAIN_SIGNS.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in lacking]
+    return "".join(spelled), error.end
 
 
 def warn(note: str) -> None:

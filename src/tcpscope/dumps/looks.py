@@ -81,6 +81,7 @@ class DumpReader:
         self.broken: list[str] = []  #: the words of a row that may go on in the next line
         self.in_fields = False
         self.begun = ""  #: the tool whose headings were read and no row yet
+        self.was_headed = False  #: whether that tool's table had headings before
         self.may_be_cut = False  #: the text ends in the middle of a line
 
     @property
@@ -215,10 +216,13 @@ class DumpReader:
     def _settle(self, tool: str, socket: Socket) -> None:
         """Decide at the first row below headings whether they began another look.
 
-        Why: BSD prints headings for each protocol and family, Linux again for each time (``-c``, ``watch``).
+        Why: BSD prints headings for each protocol and family, Linux again for each time (``-c``, ``watch``); sort puts
+        those of ss between its rows.
         """
         rows = self.looks[-1].rows[tool] if self.begun == tool else []
         self.begun = ""
+        if tool == "ss" and not self.was_headed and _is_sorted(rows, socket):
+            return
         if any(one.proto == socket.proto and one.local.is_ipv6 == socket.local.is_ipv6 for one in rows):
             self._begin_look()
 
@@ -251,6 +255,7 @@ class DumpReader:
         self.proc.set_heading(line)
         self.netstat.set_heading(words)
         self.ss.set_heading(words)
+        self.was_headed = tool in self.looks[-1].headed
         self.looks[-1].headed.add(tool)
         self.begun = tool if tool != "proc" else ""
 
@@ -348,7 +353,7 @@ class DumpReader:
             yield f"The table of {' and '.join(sorted(look.headed))} is there and has no row: no socket was shown."
         elif self.netstat.windows.has_nameless and without == len(sockets):
             yield "Programs are named without their process numbers, so they are left out: ask for 'netstat -anob'."
-        elif without == len(sockets):
+        elif sockets and without == len(sockets):
             yield "No owners in this dump: ask for one taken as root with -p."
         elif look.hides_owners:
             yield "The tool could not see all processes: ask for one taken as root."
@@ -370,3 +375,12 @@ class DumpReader:
         if self.addresses.unknown_services:
             some = ", ".join(sorted(self.addresses.unknown_services)[:3])
             yield f"Service names that are not known here have port 0: {some}; ask for a dump taken with -n."
+
+
+def _is_sorted(before: Iterable[Socket], after: Socket) -> bool:
+    """Whether the heading ``State`` stands where sorting puts it, with letters of both cases apart or together."""
+    states = {row.state.spell("ss") for row in before}
+    return any(
+        all(key(state) <= key("State") for state in states) and key(after.state.spell("ss")) > key("State")
+        for key in (str, str.casefold)
+    )

@@ -28,6 +28,15 @@ _NEEDS = {
 }
 
 
+#: What the kernel writes to its log (dmesg, journalctl -k) -> the finding about it.
+_KERNEL_LINES = (
+    ("possible syn flooding on port", "syn-flood"),
+    ("table full, dropping packet", "conntrack-table-full"),
+    ("out of memory -- consider tuning tcp_mem", "tcp-memory-pressure"),
+    ("time wait bucket table overflow", "tw-bucket-overflow"),
+    ("too many orphaned sockets", "too-many-orphans"),
+)
+
 _RUNTIMES = {
     "": "C, and any other",
     "apache": "Apache",
@@ -46,6 +55,12 @@ _RUNTIMES = {
     "redis": "Redis",
     "ruby": "Ruby",
 }
+
+
+def finding_in_kernel_line(text: str) -> str:
+    """Return the id of the finding that a line of the kernel's log speaks of; empty when it is none of them."""
+    said = " ".join(text.lower().split())
+    return next((id for words, id in _KERNEL_LINES if words in said), "")
 
 
 class Illness(NamedTuple):

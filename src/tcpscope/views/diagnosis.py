@@ -43,7 +43,9 @@ def render_diagnosis(
     """
     alarms = [finding for finding in diagnosis.findings if finding.severity > Severity.INFO]
     lines = [_opening_line(looks), ""]
-    if asked and not diagnosis.findings:
+    if _has_counters_alone(looks) and not diagnosis.findings:
+        lines.append("Nothing could be judged: counters since boot tell nothing until they are read twice.\n")
+    elif asked and not diagnosis.findings:
         lines.append(f"Not found: {', '.join(sorted(asked))}. Others were not asked for.\n")
     elif not alarms and not asked:
         lines.append("Nothing wrong was found" + ("; worth knowing:\n" if diagnosis.findings else ".\n"))
@@ -106,7 +108,9 @@ def _closing_lines(diagnosis: Diagnosis, looks: Sequence[Look], width: int) -> I
         yield from _hang(f"not judged: {shown}: {reason}", width)
     for note in _notes(looks):
         yield from _hang(f"note: {note}", width)
-    if looks[0].snapshot.coverage.source == "dump" and looks[0].previous is None:
+    if _has_counters_alone(looks):
+        yield from _hang("a second 'netstat -s' a minute later tells rates: tcpscope doctor FIRST SECOND", width)
+    elif looks[0].snapshot.coverage.source == "dump" and looks[0].previous is None:
         yield from _hang(
             "a second dump a minute later settles ages and growth: sudo ss -tanpioem > second.txt "
             "(with ages, timers and backlogs), then tcpscope doctor FIRST SECOND",
@@ -115,6 +119,11 @@ def _closing_lines(diagnosis: Diagnosis, looks: Sequence[Look], width: int) -> I
     first = next((finding.id for finding in diagnosis.findings if finding.severity > Severity.INFO), "")
     if first:
         yield f"more: tcpscope explain {first} · tcpscope doctor --thresholds · tcpscope tune"
+
+
+def _has_counters_alone(looks: Sequence[Look]) -> bool:
+    coverage = looks[0].snapshot.coverage
+    return coverage.source == "dump" and not coverage.listing and looks[0].previous is None
 
 
 def _hang(text: str, width: int) -> list[str]:

@@ -134,6 +134,29 @@ def test_explain_reads_lines_from_a_pipe(capsys, monkeypatch):
     assert "2 TCP sockets match: 1 TIME_WAIT, 1 CLOSE_WAIT" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("line", "finding"),
+    [
+        ("[ 12.5] TCP: request_sock_TCP: Possible SYN flooding on port 0.0.0.0:22. Sending cookies.", "syn-flood"),
+        ("kernel: nf_conntrack: nf_conntrack: table full, dropping packet", "conntrack-table-full"),
+        ("TCP: out of memory -- consider tuning tcp_mem", "tcp-memory-pressure"),
+        ("TCP: time wait bucket table overflow", "tw-bucket-overflow"),
+        ("TCP: too many orphaned sockets", "too-many-orphans"),
+    ],
+)
+def test_explain_line_of_the_kernels_log_is_the_finding_about_it(line, finding, capsys):
+    assert main(["explain", "--json", line]) == 0
+    assert json.loads(capsys.readouterr().out)["finding"] == finding
+
+
+def test_stats_list_as_json_names_every_counter(capsys):
+    assert main(["stats", "--list", "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["schema"] == "tcpscope.stats.catalogue/1"
+    assert {"name", "meaning"} == set(tree["counters"][0])
+    assert "TcpExt.ListenOverflows" in {row["name"] for row in tree["counters"]}
+
+
 def test_explain_finding_of_the_doctor_shows_where_it_appears(capsys):
     pytest.importorskip("tcpscope.doctor.catalogue", reason="the doctor is not built yet")
     assert main(["explain", "--json", "close-wait-leak"]) == 0

@@ -64,3 +64,27 @@ def test_read_standard_input():
 def test_mistakes_are_one_line_and_code_2(dump, arguments, says, capsys):
     assert main(["read", *(dump if word == "DUMP" else word for word in arguments)]) == 2
     assert says in capsys.readouterr().err
+
+
+COUNTERS = """\
+Tcp:
+    1500 active connection openings
+    3 failed connection attempts
+"""
+
+
+def test_counters_alone_are_said_to_be_so_and_judge_nothing_by_themselves(tmp_path, capsys):
+    path = tmp_path / "netstat-s.txt"
+    path.write_text(COUNTERS)
+    assert main(["read", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("counters alone (2 read), no sockets; two of them tell rates")
+    assert "Proto" not in out
+    assert "owners" not in err
+    assert main(["doctor", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "Nothing could be judged" in out
+    assert "Nothing wrong" not in out
+    assert "a second 'netstat -s' a minute later" in out
+    assert main(["doctor", str(path), str(path)]) == 0
+    assert "Nothing wrong was found" in capsys.readouterr().out

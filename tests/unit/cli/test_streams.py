@@ -15,7 +15,7 @@ import pytest
 from tests.made_captures import Talk, pcap
 from tests.patience import wait_until
 
-from tcpscope.cli.streams import write
+from tcpscope.cli.streams import spell_whatever_the_encoding, write
 
 ROOT = Path(__file__).resolve().parents[3]
 TCPSCOPE = [sys.executable, "-I", "-S", str(ROOT / "tcpscope")]
@@ -66,9 +66,23 @@ def test_help_to_a_full_disk_is_one_line(argv):
 def test_signs_an_encoding_lacks_are_drawn_with_those_it_has(encoding, shown, monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
+    spell_whatever_the_encoding()
     write("vm · 1 ▲ → é")
     stream.flush()
     assert stream.buffer.getvalue().decode(encoding) == shown
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["explain", "claims"], ["explain", "closing", "--json"], ["lab", "list"], ["diagram"], ["simulate", "normal"]],
+)
+def test_an_encoding_without_signs_stops_no_command(argv):
+    bare = [sys.executable, "-S", str(ROOT / "tcpscope")]  # no -I: it would not look at the environment
+    done = subprocess.run(
+        [*bare, *argv], capture_output=True, timeout=300, env=dict(os.environ, PYTHONIOENCODING="ascii")
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
 
 
 def test_filter_that_is_no_utf8_is_a_usage_error():

@@ -203,3 +203,26 @@ def test_ipv6_with_a_dot_before_the_port_is_no_name_of_a_service():
 def test_the_zone_of_an_address_is_read_in_each_place(text):
     socket = only(f"ESTAB 0 0 {text} [fe80::2]:5000\n")
     assert socket.local == Endpoint("fe80::1", 22)
+
+
+SORTED = """\
+ESTAB     0      0      10.0.0.1:443     10.0.0.9:48010 users:(("nginx",pid=990,fd=7))
+ESTAB     0      0      10.0.0.1:443     10.0.0.9:48011 users:(("nginx",pid=990,fd=8))
+LISTEN    0      128    0.0.0.0:443      0.0.0.0:*      users:(("nginx",pid=990,fd=6))
+State     Recv-Q Send-Q Local Address:Port Peer Address:PortProcess
+TIME-WAIT 0      0      10.0.0.1:443     10.0.0.9:48012
+TIME-WAIT 0      0      10.0.0.1:443     10.0.0.9:48013
+"""
+
+
+def test_headings_of_a_sorted_table_begin_no_new_look():
+    (look,) = parse_dumps(SORTED)
+    assert len(look.sockets) == 5
+
+
+def test_headings_below_rows_without_any_begin_a_new_look():
+    first, heading, second = SORTED.partition("State")
+    again = heading + second.splitlines(keepends=True)[0] + first
+    assert [len(look.sockets) for look in parse_dumps(first + again)] == [3, 3]
+    headed = heading + second  # a table of its own above: what follows is the next one
+    assert len(parse_dumps(headed + headed)) == 2
