@@ -36,7 +36,7 @@ class Direction(NamedTuple):
     filled_holes: int = 0  #: retransmissions of what was never captured: lost before the capture
     copies: int = 0  #: packets captured once more, by a mirror port or at another interface; counted nowhere else
     ip_bytes: int = 0  #: octets of all IP packets, headers and all
-    resets_late: int = 0  #: to an end that had closed: answers to what was still on its way
+    resets_late: int = 0  #: to an end that had closed, or still held an older connection of these ports
 
     @property
     def resets(self) -> int:

@@ -120,6 +120,8 @@ def is_alive(f: Ints, q: Ints, log: Ints, g: Ints, s: int, r: int) -> int:
             set_opened(f, r, PASSIVELY)
             move(f, log, g, r, V_SYN, B_INFERRED, own_ns, t)
         elif receiver == S_TIME_WAIT:
+            f[r + RCV] = (f[s + ISN] + 1) & M
+            f[r + BITS] |= HAS_RCV
             move(f, log, g, r, V_SYN_REOPENS, B_INFERRED, own_ns, t)
         move(f, log, g, s, V_SYN_ACK, B_INFERRED, own_ns, t)
     elif (state == S_LISTEN or state == S_TIME_WAIT) and receiver == S_SYN_SENT:

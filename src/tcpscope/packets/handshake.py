@@ -101,10 +101,17 @@ def see_syn(f: Ints, x: Ints, log: Ints, g: Ints, s: int, r: int) -> None:
     if g[SEG_TEXT]:
         f[SHARED] |= FAST_OPEN
     if r != s:
-        if shared & FRESH and f[r + BITS] >> OPENED_SHIFT & 3 != REOPENED:
+        if f[r + BITS] >> OPENED_SHIFT & 3 == REOPENED:
+            return  # Why: its TIME-WAIT still expects the old numbers, a reset with those may end it
+        if shared & FRESH:
             f[r + STATE] = S_LISTEN
-        f[r + RCV] = (seq + 1) & M
-        f[r + BITS] |= HAS_RCV
+        expect_syn(f, s, r)
+
+
+def expect_syn(f: Ints, s: int, r: int) -> None:
+    """The receiver's numbers begin with the sender's SYN."""
+    f[r + RCV] = (f[s + ISN] + 1) & M
+    f[r + BITS] |= HAS_RCV
 
 
 def note_pending_syn(f: Ints, x: Ints, g: Ints, s: int) -> None:
@@ -172,8 +179,10 @@ def answers_syn(f: Ints, q: Ints, log: Ints, g: Ints, s: int, r: int) -> int:
     if state == S_LISTEN or is_ghost:
         f[s + STATE] = S_LISTEN
         set_opened(f, s, PASSIVELY)
+        expect_syn(f, r, s)
         move(f, log, g, s, V_SYN, B_SEEN, peer_ns, t)
     elif state == S_TIME_WAIT and f[s + BITS] >> OPENED_SHIFT & 3 == REOPENED:
+        expect_syn(f, r, s)
         move(f, log, g, s, V_SYN_REOPENS, B_SEEN, peer_ns, t)
     elif state == S_SYN_SENT and is_same:
         move(f, log, g, s, V_SYN, B_SEEN, peer_ns, t)
@@ -234,10 +243,12 @@ def inherit(old: Ints, new: Ints, answerer: int) -> None:
     """Carry TIME-WAIT over to the next incarnation, at the end that will answer its SYN."""
     if old[answerer + STATE] == S_TIME_WAIT:
         new[answerer + STATE] = S_TIME_WAIT
+        new[answerer + RCV] = old[answerer + RCV]
+        new[answerer + BITS] |= old[answerer + BITS] & HAS_RCV
         set_opened(new, answerer, REOPENED)
 
 
 PARTS: tuple[Callable[..., int | None], ...] = (
-    note_pending_syn, recall_pending_syn, see_syn, answers_syn, see_syn_ack, answers_pending_syn, is_over,
+    expect_syn, note_pending_syn, recall_pending_syn, see_syn, answers_syn, see_syn_ack, answers_pending_syn, is_over,
     opens_another, inherit,
 )  # fmt: skip

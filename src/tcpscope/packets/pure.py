@@ -123,8 +123,10 @@ class Connection(Ends):
         sender.sent_syn = True
         self.is_fast_open = self.is_fast_open or sight.text_bytes > 0
         if receiver is not sender:
+            if receiver.opened == Guard.REOPENED:
+                return  # Why: its TIME-WAIT still expects the old numbers, a reset with those may end it
             if self.is_fresh:
-                receiver.state = receiver.state if receiver.opened == Guard.REOPENED else LISTEN
+                receiver.state = LISTEN
             receiver.rcv = (sight.seq + 1) & MASK
 
     def _open(self, half: Half, sight: Sight, basis: int, isn: int) -> None:
@@ -159,8 +161,10 @@ class Connection(Ends):
         if sender.state == LISTEN or is_ghost:
             sender.state = LISTEN
             sender.opened = Guard.OPENED_PASSIVELY
+            sender.rcv = (receiver.isn + 1) & MASK
             self.move(sender, Event.SYN, SEEN, sight, receiver.last_ns, sight.t_ns)
         elif sender.state == TIME_WAIT and sender.opened == Guard.REOPENED:
+            sender.rcv = (receiver.isn + 1) & MASK
             self.move(sender, Event.SYN_REOPENS, SEEN, sight, receiver.last_ns, sight.t_ns)
         elif sender.state == SYN_SENT and sender.isn == sight.seq:
             self.move(sender, Event.SYN, SEEN, sight, receiver.last_ns, sight.t_ns)
@@ -207,6 +211,7 @@ class Connection(Ends):
                 receiver.opened = Guard.OPENED_PASSIVELY
                 self.move(receiver, Event.SYN, INFERRED, sight, sender.last_ns, sight.t_ns)
             elif receiver.state == TIME_WAIT:
+                receiver.rcv = (sender.isn + 1) & MASK
                 self.move(receiver, Event.SYN_REOPENS, INFERRED, sight, sender.last_ns, sight.t_ns)
             self.move(sender, Event.SYN_ACK, INFERRED, sight, sender.last_ns, sight.t_ns)
         elif sender.state in (LISTEN, TIME_WAIT) and receiver.state == SYN_SENT:
@@ -388,6 +393,7 @@ class PureEngine:
         if previous.halves[answerer].state == TIME_WAIT:
             half = known.halves[answerer]
             half.state, half.opened = TIME_WAIT, Guard.REOPENED
+            half.rcv = previous.halves[answerer].rcv
         if previous.is_answered_by(sight) and previous.pending_syn is not None:
             known.see(previous.pending_syn, syn_end)
 

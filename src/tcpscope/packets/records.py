@@ -88,7 +88,8 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
     server = client if is_self else 1 - client
     flow = Flow(ends[client], ends[1 - client])
     last_ns = max(q[layout.LAST_NS], q[layout.LAST_NS + 1])
-    closed_by, closed_how = _closing(f, rows, client)
+    passed = _rows_of_older(rows)
+    closed_by, closed_how = _closing(rows[passed:], client)
     record = Connection(
         client=ends[client],
         server=ends[1 - client],
@@ -111,7 +112,7 @@ def build_connection(ledger: Ledger, serial: int) -> Connection:
             key[:half_bytes], key[half_bytes:-4], int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
         ),
         icmp_errors=extra[layout.ICMP_SOFT_SEEN] + extra[layout.ICMP_HARD_SEEN] + extra[layout.ICMP_TOO_BIG_SEEN],
-        notes=_notes(f, extra, is_self, is_certain),
+        notes=_notes(f, extra, is_self, is_certain, passed > 0),
         first_packet=f[layout.FIRST_PACKET],
     )
     verdict, refuted_by = judge(record)
@@ -213,7 +214,17 @@ def _opener(f: list[int], client: int, server: int) -> str:
     return "both" if opened[1] == layout.ACTIVELY else "client"
 
 
-def _closing(f: list[int], rows: list[TransitionRow], client: int) -> tuple[str, str]:
+def _rows_of_older(rows: list[TransitionRow]) -> int:
+    """Return how many rows come before the peer's open when a reset ended an older connection that it still held."""
+    for place in range(len(rows) - 1, 0, -1):
+        row = rows[place]
+        if row.before == State.LISTEN:
+            is_reset = any(old.end == row.end and old.event == Event.RST for old in rows[:place])
+            return place if is_reset else 0
+    return 0
+
+
+def _closing(rows: list[TransitionRow], client: int) -> tuple[str, str]:
     """Who closed first and how."""
     both = [row for row in rows if row.event == Event.CLOSE and row.after == State.FIN_WAIT_1]
     if len({row.end for row in both}) == 2:
@@ -240,8 +251,12 @@ def _handshake_ms(rows: list[TransitionRow], client: int, server: int) -> float 
     return (done.t_ns - start.t_ns) / 1e6
 
 
-def _notes(f: list[int], extra: list[int], is_self: bool, is_certain: bool) -> tuple[str, ...]:
+def _notes(f: list[int], extra: list[int], is_self: bool, is_certain: bool, was_held: bool) -> tuple[str, ...]:
     notes = []
+    if was_held:
+        notes.append(
+            "the server still held an older connection of these ports: a reset ended that, then this one opened"
+        )
     if is_self:
         notes.append("self-connect: both ends are one socket")
     elif not is_certain:

@@ -30,6 +30,7 @@ from tcpscope.packets.layout import (
     ICMP_SOFT_SEEN,
     INCARNATION,
     LAST_NS,
+    PACKETS,
     RST,
     S_CLOSED,
     S_SYN_RECEIVED,
@@ -60,6 +61,8 @@ def observe(f: Ints, q: Ints, x: Ints, log: Ints, g: Ints, end: int) -> None:
     r = 0 if f[SHARED] & SELF else HALF_WORDS - s
     account(f, q, x, g, s, r)
     is_late = 1 if f[r + STATE] == S_CLOSED and not f[SHARED] & FRESH else 0
+    if f[s + STATE] == S_SYN_SENT and f[r + PACKETS]:
+        is_late = 1  # RFC 9293 §3.5.1: the peer's answer was of an older connection
     event = track(f, q, x, log, g, s, r)
     if event >= 0:
         count_reset(x, end, event, is_late)

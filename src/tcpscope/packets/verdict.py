@@ -83,18 +83,27 @@ def _judge_reset(connection: Connection) -> tuple[str, str] | None:
 
 def _who_cut(connection: Connection) -> str:
     """Return the end whose reset came before both FINs had; empty when they had, or no reset came."""
+    cutter = ""
     for move in connection.transitions:
-        if move.after == CLOSED and move.before not in (LAST_ACK, CLOSING, TIME_WAIT):
+        if move.before == LISTEN:
+            cutter = ""  # what was reset before was an older connection of these ports
+        if not cutter and move.after == CLOSED and move.before not in (LAST_ACK, CLOSING, TIME_WAIT):
             if move.event == Event.ABORT:
-                return move.end
+                cutter = move.end
             if move.event == Event.RST:
-                return "server" if move.end == "client" else "client"
-    return ""
+                cutter = "server" if move.end == "client" else "client"
+    return cutter
 
 
 def _judge_open(owner: str, other: str, mine: State, theirs: State, connection: Connection) -> tuple[str, str] | None:
     """Judge one end's share; ``owner`` is the end in state ``mine``."""
-    if mine == SYN_SENT and theirs in (LISTEN, CLOSED):
+    if mine == SYN_SENT and theirs == TIME_WAIT and connection.to_client.packets:
+        return (
+            f"the {other} holds the last connection of these ports in TIME_WAIT and refused the SYN, whose number and "
+            f"timestamp are not newer: the {owner} owes a reset, then the SYN again",
+            f"a SYN|ACK of the {other} after this",
+        )
+    if mine == SYN_SENT and theirs in (LISTEN, CLOSED, TIME_WAIT):
         return (
             f"the {other} owes an answer to the SYN: dropped by a filter, a full accept queue, or a dead host",
             f"the answer in a capture taken at the {other}",

@@ -146,6 +146,28 @@ def test_time_wait_reused_port_is_a_new_incarnation(tmp_path):
     assert moves[0] == (State.TIME_WAIT, State.SYN_RECEIVED)
 
 
+def test_time_wait_refuses_a_syn_and_its_reset_is_of_the_old_connection(tmp_path):
+    first = Talk().shake().say("b", FIN | ACK).say("a", FIN | ACK).say("b", ACK)
+    last_ack = first.ends["a"][2]
+    again = Talk(start=first.t).say("a", SYN, seq=50).say("b", ACK, seq=902, ack=last_ack)
+    analysis, ids = look(tmp_path, first, again)
+    refused = analysis.connections[1]
+    assert (refused.client_state, refused.server_state) == (State.SYN_SENT, State.TIME_WAIT)
+    assert refused.verdict.startswith("the server holds the last connection of these ports in TIME_WAIT")
+    assert not ids
+    again.say("a", RST, seq=last_ack).say("a", SYN, seq=50)
+    again.ends["a"][2] = 51
+    again.say("b", SYN | ACK, seq=70_000).say("a", ACK, ack=70_001)
+    analysis, ids = look(tmp_path, first, again)
+    opened = analysis.connections[1]
+    moves = [(move.before, move.after) for move in opened.transitions if move.end == "server"]
+    assert moves[:2] == [(State.TIME_WAIT, State.CLOSED), (State.LISTEN, State.SYN_RECEIVED)]
+    assert (opened.closed_by, opened.to_server.resets_late) == ("", 1)
+    assert opened.verdict.startswith("both ends look synchronized")
+    assert any("still held an older connection" in note for note in opened.notes)
+    assert not ids
+
+
 def test_fin_repeated_takes_back_what_was_assumed(tmp_path):
     talk = Talk().shake().say("a", FIN | ACK).say("b", ACK)
     talk.say("a", FIN | ACK, 0, 300, talk.ends["a"][2] - 1)
