@@ -17,7 +17,7 @@ from tcpscope.packets.counting import needs_extra
 from tcpscope.packets.flood import fold_lists
 from tcpscope.packets.handshake import answers_pending_syn, inherit, opens_another
 from tcpscope.packets.headers import CUT, FRAGMENT, NOT_TCP, SEGMENT, read_frame, read_syn_options
-from tcpscope.packets.ledger import Ledger, canonical
+from tcpscope.packets.ledger import Ledger, canonical, reverse
 from tcpscope.packets.routine import is_routine
 from tcpscope.wire import link
 from tcpscope.wire.fragments import Reassembler
@@ -47,7 +47,7 @@ class InterpretedEngine:
         """
         self._copied = copied
         self.ledger = Ledger()
-        self._only = only
+        self._only = None if only is None else {*only, *map(reverse, only)}
         self._known: dict[bytes, tuple[int, int]] = {}  # addresses and ports in packet order -> flow, end
         self._segment = [0] * layout.SEG_WORDS
         self._fragments = Reassembler()
@@ -59,7 +59,7 @@ class InterpretedEngine:
         """Take in every packet of a chunk."""
         data = bytes(chunk.data)
         ledger, known, flows, quads = self.ledger, self._known, self.ledger.flows, self.ledger.quads
-        unpack, usual_start, take_in_routine = _USUAL.unpack_from, _USUAL_START, is_routine
+        unpack, usual_start, take_in_routine, only = _USUAL.unpack_from, _USUAL_START, is_routine, self._only
         self._chunk = chunk._replace(data=data)  # type: ignore[arg-type]  # Why: bytes are faster to read
         number = chunk.first_packet - 1
         for start, captured, original, t, link_type in zip(
@@ -78,6 +78,8 @@ class InterpretedEngine:
                             flows[serial], quads[serial], end, t, seq, ack, flags, wnd, text, total - text
                         ):
                             continue
+                    elif found is None and only is not None and key not in only:
+                        continue
                     options = read_syn_options(data, start + 34, start + captured) if flags & 2 else 0
                     place = 4, start + 14, start + 34, start + 14 + total
                     self._see(key, number, t, seq, ack, flags, wnd, text if text > 0 else 0, options, place)
@@ -139,7 +141,7 @@ class InterpretedEngine:
         g[:] = number, t, seq, ack, flags, wnd, text, (options & 0xFF) - 1, options >> 8, 0, place[3] - place[1] - text
         self._make_room()
         if found is None:
-            if self._only is not None and canonical(key) not in self._only:
+            if self._only is not None and key not in self._only:
                 return
             if len(ledger) >= self._most_flows:
                 self.keep(fold_lists(ledger))
@@ -205,7 +207,7 @@ class InterpretedEngine:
         step.start_flow(f, q, self._segment, shared, incarnation)
         ledger.flows.append(f)
         ledger.quads.append(q)
-        back = key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
+        back = reverse(key)
         ledger.keys.append(back if end else key)
         self._known[key] = (serial, end)
         if source != target:
@@ -248,8 +250,7 @@ class InterpretedEngine:
         known = self._known
         known.clear()
         for serial, key in enumerate(self.ledger.keys):
-            half = (len(key) - 4) // 2
-            known[key[half:-4] + key[:half] + key[-2:] + key[-4:-2]] = (serial, 1)
+            known[reverse(key)] = (serial, 1)
             known[key] = (serial, 0)
 
     def forget_mentions(self) -> None:

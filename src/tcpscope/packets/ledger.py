@@ -92,7 +92,9 @@ class Ledger:
     def flow(self, serial: int) -> tuple[list[int], list[int], list[int], bytes]:
         """Return one connection's rows as lists: 32-bit words, 64-bit words, trouble, and its key."""
         f = [word & layout.M for word in self._plain(self.flows[serial])]
-        extra = [word & layout.M for word in self._plain(self.extras[f[layout.EXTRA]])]
+        extra = [0] * layout.EXTRA_WORDS
+        if f[layout.EXTRA]:
+            extra = [word & layout.M for word in self._plain(self.extras[f[layout.EXTRA]])]
         return f, list(self._plain(self.quads[serial])), extra, self.key_of(serial)
 
     def _plain(self, words: Any) -> Sequence[int]:  # noqa: ANN401 - a list, or in other ledgers an array
@@ -133,6 +135,12 @@ def canonical(key: bytes) -> bytes:
     half = (len(key) - 4) // 2
     if key[:half] + key[-4:-2] <= key[half:-4] + key[-2:]:
         return key
+    return reverse(key)
+
+
+def reverse(key: bytes) -> bytes:
+    """Return addresses and ports as the other end's packets bear them."""
+    half = (len(key) - 4) // 2
     return key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
 
 
