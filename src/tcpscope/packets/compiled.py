@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 
 #: From here on a table full of unanswered SYNs is folded instead of enlarged.
 FOLD_FLOWS = 1 << 19
+#: Rows of the log are sorted by connection for so many connections at once, looked for among so many rows.
+_BLOCK_SERIALS, _PIECE_ROWS = 1 << 16, 1 << 18
 _FIRST_FLOWS, _FIRST_EXTRAS, _FIRST_ROWS = 4096, 1024, 16384
 
 
@@ -198,7 +200,7 @@ class CompiledLedger(Ledger):
     def __init__(self) -> None:
         super().__init__()
         self.packed_keys: Thing = None
-        self._by_serial: tuple[Thing, Thing] | None = None
+        self._by_serial: dict[int, tuple[Thing, Thing]] = {}
 
     def key_of(self, serial: int) -> bytes:
         """Return addresses and ports, the lower end first."""
@@ -208,13 +210,29 @@ class CompiledLedger(Ledger):
         return words.tolist()  # type: ignore[no-any-return]
 
     def _places_of(self, serial: int) -> list[int]:
-        if self._by_serial is None:
-            serials = self.log[layout.LOG_WORDS :: layout.LOG_WORDS] >> 20
-            order = serials.argsort(kind="stable")
-            self._by_serial = order, serials[order]
-        order, serials = self._by_serial
+        block = serial // _BLOCK_SERIALS
+        if block not in self._by_serial:
+            self._by_serial[block] = self._sort_block(block)
+        serials, places = self._by_serial[block]
         low, high = serials.searchsorted(serial), serials.searchsorted(serial, "right")
-        return ((order[low:high] + 1) * layout.LOG_WORDS).tolist()  # type: ignore[no-any-return]
+        return places[low:high].tolist()  # type: ignore[no-any-return]
+
+    def _sort_block(self, block: int) -> tuple[Thing, Thing]:
+        """Return the serials of a block for each of its rows in the log, sorted, and where these are.
+
+        Why not of all: a table shows few of a million connections.
+        """
+        import numpy as np
+
+        what = self.log[:: layout.LOG_WORDS]
+        found = [
+            np.flatnonzero(what[begin : begin + _PIECE_ROWS] // (_BLOCK_SERIALS << 20) == block) + begin
+            for begin in range(1, len(what), _PIECE_ROWS)
+        ]
+        rows = np.concatenate(found) if found else np.zeros(0, np.int64)
+        serials = what[rows] >> 20
+        order = serials.argsort(kind="stable")
+        return serials[order], rows[order] * layout.LOG_WORDS
 
 
 def key_bytes(words: Thing, is_ipv6: bool) -> bytes:
