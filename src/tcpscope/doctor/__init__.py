@@ -3,7 +3,8 @@
 :func:`diagnose` looks at one snapshot (and one a moment before); :func:`examine` says besides what could not be judged.
 A rule is a function of a :class:`~tcpscope.doctor.look.Look` that yields findings; the modules hold one family each:
 
-``close_wait close_side ports accepting handshaking opening idle sending small_writes counters capacity exposure settings``
+``close_wait close_side ports accepting handshaking opening idle sending small_writes counters capacity descriptors exposure
+settings``
 
 All numbers they judge by are in :mod:`~tcpscope.doctor.thresholds`, all ids in :mod:`~tcpscope.doctor.catalogue`, which
 finding explains which in :mod:`~tcpscope.doctor.causes`. The room reads nothing, waits for nothing and changes nothing.
@@ -19,6 +20,7 @@ from tcpscope.doctor import (
     close_side,
     close_wait,
     counters,
+    descriptors,
     exposure,
     handshaking,
     idle,
@@ -66,6 +68,7 @@ RULES: tuple[Rule, ...] = (
     *small_writes.RULES,
     *counters.RULES,
     *capacity.RULES,
+    *descriptors.RULES,
     *exposure.RULES,
     *settings.RULES,
 )

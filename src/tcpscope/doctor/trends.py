@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tcpscope.doctor.capacity import hidden_inodes, unlisted_name, unlisted_now
 from tcpscope.doctor.close_wait import leaking
+from tcpscope.doctor.descriptors import hidden_inodes, unlisted_name, unlisted_now
 from tcpscope.doctor.look import Look
 
 
