@@ -92,8 +92,9 @@ def _bring_loopback_up():
 
 
 def _rules(more=""):
-    subprocess.run(["nft", "delete", "table", "inet", "quiet"], capture_output=True)
-    subprocess.run(["nft", "-f", "-"], input=RULES.format(more=more), text=True, check=True, capture_output=True)
+    # Why in one transaction: what is silenced would be heard while there is no table
+    anew = "table inet quiet\ndelete table inet quiet\n" + RULES.format(more=more)
+    subprocess.run(["nft", "-f", "-"], input=anew, text=True, check=True, capture_output=True)
 
 
 def _listen(address, port, *, v6only=None, backlog=5):

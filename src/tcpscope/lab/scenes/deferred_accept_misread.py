@@ -19,11 +19,11 @@ def deferred_accept_misread(stage: Stage) -> None:
     server, client = stage.actor(stage.server), stage.actor(stage.client)
     listener = server.listen(PORT)
     listener.set_option(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
-    stage.look_first(stage.server)
     sockets = [client.connect(stage.server.address, PORT) for _ in range(5)]
     waiting = Seen(State.SYN_RECEIVED, 0, 0, "", "on", number=5)
     connected = Seen(State.ESTABLISHED, 0, 0, "client", number=5)
     stage.expect("connected there, unfinished here", [connected], [listening(), waiting])
+    stage.look_first(stage.server)
     time.sleep(1.25)
     stage.diagnose(stage.server, "deferred-accept-misread", never=["syn-flood", "syn-recv-ack-lost"])
     stage.step("The clients send a request.")

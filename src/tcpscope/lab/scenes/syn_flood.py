@@ -47,11 +47,12 @@ def deferred_handshakes(stage: Stage) -> None:
     server, client = stage.actor(stage.server), stage.actor(stage.client)
     listener = server.listen(PORT, BACKLOG)
     listener.set_option(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
-    stage.look_first(stage.server)
     for _ in range(120):
         client.connect(stage.server.address, PORT)
     waiting = Seen(State.SYN_RECEIVED, 0, 0, "", "on", number=120)
     connected = Seen(State.ESTABLISHED, 0, 0, "client", number=120)
     stage.expect("connected there, unfinished here", [connected], [listening(), waiting])
+    # Why now: both looks must see them, so that however old they are no repeated SYN|ACK tells what they are
+    stage.look_first(stage.server)
     time.sleep(1.25)
     stage.diagnose(stage.server, "deferred-accept-misread", never=["syn-flood", "syn-recv-ack-lost"])
