@@ -82,7 +82,7 @@ def _dispatch(argv: list[str]) -> int:
 def _command_for_flags(argv: list[str]) -> tuple[str, list[str]]:
     """Flags without a command: netstat's habit (``-anlp``) means ``list``; long options alone are the overview's."""
     has_cluster = any(word[:1] == "-" and word[1:2] not in ("", "-") for word in argv)
-    is_list = has_cluster or argv[0] in ("--tcp", "--udp", "--all", "--listening")
+    is_list = has_cluster or argv[0].partition("=")[0] not in ("--json", "--netns", "--names", "--color")
     return ("list" if is_list else "overview"), argv
 
 

@@ -348,6 +348,8 @@ def _info_parts(socket: Socket) -> Iterator[str]:
         info, "unacked", "retrans", "lost", "backoff", "total_retrans", "notsent_bytes", "bytes_sent", "bytes_retrans",
         "bytes_received", "segs_out", "segs_in", "snd_wnd",
     )  # fmt: skip
+    if info.snd_wnd == 0 and socket.timer is not None and socket.timer.kind == "persist":
+        yield "snd_wnd:0"  # Why: what the window probes ask about
     yield f"last:(sent {info.last_data_sent_ms}, received {info.last_data_recv_ms}, ack {info.last_ack_recv_ms})ms"
     busy = info.busy_time_us or 0
     for name, limited in (("peer's window", info.rwnd_limited_us), ("send buffer", info.sndbuf_limited_us)):

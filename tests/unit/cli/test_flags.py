@@ -113,3 +113,14 @@ def test_values_after_options_are_what_people_mean(argv, expected):
     options = flags.parse_options(argv)
     assert {name: getattr(options, name) for name in expected} == expected
     assert options.needs_words
+
+
+@pytest.mark.parametrize("first", ["--program", "--numeric", "--timers", "--sort=state"])
+def test_any_long_option_of_list_in_front_means_list(first, capsys):
+    assert main([first, "--ipv4"]) == 0
+    assert capsys.readouterr().out.startswith("Proto Recv-Q Send-Q")
+
+
+def test_long_options_of_the_overview_stay_its_own(capsys):
+    assert main(["--json"]) == 0
+    assert '"tcpscope.overview/1"' in capsys.readouterr().out

@@ -33,3 +33,9 @@ def test_many_holders_do_not_push_the_next_column_aside():
     assert lines[0].index("Timer") == lines[2].index("on(0.20s,0)") == len(lines[1].rstrip()) + 1
     narrow = render_sockets([crowded, timed], ["timer", "program"], Style()).splitlines()
     assert len(narrow[2]) < len(narrow[1])  # the last column is as wide as netstat's, whatever stands in it
+
+
+def test_window_of_zero_is_shown_where_it_is_probed():
+    shut = ESTABLISHED._replace(tcp_info=TcpInfo(rto_us=200_000, snd_wnd=0), timer=Timer("persist", 900, 2))
+    assert "snd_wnd:0" in render_sockets([shut], ["state"], Style(), info=True)
+    assert "snd_wnd" not in render_sockets([shut._replace(timer=None)], ["state"], Style(), info=True)
