@@ -129,7 +129,8 @@ def _report(arguments: argparse.Namespace, choice: Choice, outcome: Outcome) -> 
         print(f"would close {_sockets(len(choice.victims))} (dry run). {tell_price(choice.victims)}", file=sys.stderr)
     else:
         gone = f"; {_sockets(len(outcome.gone))} had ended meanwhile" if outcome.gone else ""
-        print(f"closed {_sockets(len(outcome.closed))}{gone}", file=sys.stderr)
+        price = f". {tell_price(outcome.closed)}" if arguments.yes and outcome.closed else ""  # else it was told before
+        print(f"closed {_sockets(len(outcome.closed))}{gone}{price}", file=sys.stderr)
 
 
 def _sockets(number: int) -> str:
