@@ -7,7 +7,8 @@ A line that looks like a row and is not understood is counted and kept, never dr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from operator import length_hint
 from typing import Protocol
 
 from tcpscope.dumps.addresses import AddressReader
@@ -21,7 +22,7 @@ from tcpscope.dumps.proc_net import ProcNetReader
 from tcpscope.dumps.rows import is_count
 from tcpscope.dumps.sockstat import SockstatReader
 from tcpscope.dumps.solaris import SolarisReader
-from tcpscope.dumps.ss import CONTINUES, DETAILS, NETIDS, OTHER_NETIDS, STATES, SsReader
+from tcpscope.dumps.ss import CONTINUES, DETAILS, NETIDS, OTHER_NETIDS, STATES, SsReader, is_cut_in_users
 from tcpscope.dumps.statistics import StatisticsReader
 from tcpscope.model.collector import collector_paused
 from tcpscope.model.snapshot import Coverage, Host, Snapshot
@@ -29,6 +30,8 @@ from tcpscope.model.socket import Socket
 from tcpscope.model.state import State
 
 _SAMPLES = 5
+#: A row whose last line has no end and stops at one of these may have had more: a port, an address, a list.
+_UNFINISHED = tuple('0123456789.:,="')
 _SYSTEMS = {"powershell": "windows", "sockstat": "bsd"}
 TOOLS = ("netstat", "ss", "proc", "lsof", "sockstat", "powershell")
 
@@ -83,27 +86,42 @@ class DumpReader:
         self.begun = ""  #: the tool whose headings were read and no row yet
         self.was_headed = False  #: whether that tool's table had headings before
         self.may_be_cut = False  #: the text ends in the middle of a line
+        self._lines: Sequence[str] = ()  #: those that are being read
+        self._rest: Iterator[str] = iter(())
+        self._wrapped = -1, ""  #: the place of the line up to which a row was put together, and its text
 
     @property
     def rows_seen(self) -> bool:
         """Whether anything that looks like a row, or a table's headings, was seen yet."""
         return any(not look.is_empty for look in self.looks)
 
-    def read_lines(self, lines: Iterable[str]) -> None:
+    def read_lines(self, lines: Sequence[str]) -> None:
         """Take lines, without their ends."""
         with collector_paused():
             self._read_lines(lines)
 
     def read_last(self, line: str) -> None:
-        """Take a last line that has no end: a row that stops at a digit may have had more of them."""
+        """Take a last line that has no end: it may have been longer."""
         count = self._count_rows()
         self.read_lines([line])
-        self.may_be_cut = self._count_rows() > count and line[-1:].isdigit()
+        if self._count_rows() > count:
+            self.may_be_cut = line[-1:] in _UNFINISHED or line.count("(") != line.count(")") or self._lacks_owners()
+        else:
+            words = line.split()
+            is_of_lsof = len(words) > 1 and is_count(words[1]) and bool(self.looks[-1].rows["lsof"])
+            self.may_be_cut = self.in_fields or is_of_lsof
+
+    def _lacks_owners(self) -> bool:
+        """Whether the last row tells no holder and the one before it does."""
+        return any(
+            len(rows) > 1 and rows[-2].owners and not rows[-1].owners and rows[-1].state is not State.TIME_WAIT
+            for rows in self.looks[-1].rows.values()
+        )
 
     def _count_rows(self) -> int:
         return sum(map(len, self.looks[-1].rows.values()))
 
-    def _read_lines(self, lines: Iterable[str]) -> None:
+    def _read_lines(self, lines: Sequence[str]) -> None:
         follow = {
             "netstat": self.netstat.kinds.follow,
             "ss": self.ss.kinds.follow,
@@ -111,6 +129,7 @@ class DumpReader:
             "proc": self.proc.follow,
         }
         rest = iter(lines)
+        self._lines, self._rest, self._wrapped = lines, rest, (-1, "")
         for line in rest:
             tool = self._read_line(line)
             while tool:
@@ -138,7 +157,12 @@ class DumpReader:
 
     def _read_other(self, line: str, words: list[str]) -> None:
         """Take a line that is no row from its first word on."""
-        if self._read_continuation(line, words) or self._read_field(line) or self.netstat.windows.read_name(words):
+        if (
+            self._read_wrapped(line, words)
+            or self._read_continuation(line, words)
+            or self._read_field(line)
+            or self.netstat.windows.read_name(words)
+        ):
             return
         if table_of(line, words):
             self._read_heading(line, words)
@@ -226,18 +250,38 @@ class DumpReader:
         if any(one.proto == socket.proto and one.local.is_ipv6 == socket.local.is_ipv6 for one in rows):
             self._begin_look()
 
+    def _read_wrapped(self, line: str, words: list[str]) -> bool:
+        """Take the rest of a row that a terminal has cut at its width: in the list of holders, or before it."""
+        place = len(self._lines) - length_hint(self._rest) - 1
+        if place < 1:
+            return False
+        before = self._wrapped[1] if self._wrapped[0] == place - 1 else plain(self._lines[place - 1])
+        pid, slash, _ = words[0].partition("/")
+        tool = "ss" if is_cut_in_users(before, line) else "netstat" if slash and is_count(pid) else ""
+        rows = self.looks[-1].rows[tool] if tool else []
+        whole = (before + line).split()
+        if not rows or (tool == "netstat" and whole[0] not in PROTOCOLS):
+            return False
+        socket = self.ss.read(whole) if tool == "ss" else self.netstat.read(whole)
+        if socket is None or socket.flow != rows[-1].flow:
+            return False
+        rows[-1], self._wrapped = socket, (place, before + line)
+        return True
+
     def _read_continuation(self, line: str, words: list[str]) -> bool:
         """Details of ss on a line of their own: indented, or with a word that ss alone prints."""
         rows = self.looks[-1].rows["ss"]
         if not rows or not any(":" in word for word in words):
             return False
-        if not (line[:1] in " \t" or line.startswith(CONTINUES) or any(word.startswith(DETAILS) for word in words)):
-            return False
+        is_plain = line[:1] in " \t" or line.startswith(CONTINUES)
+        if not is_plain and (not any(word.startswith(DETAILS) for word in words) or next(iter_rows(line), None)):
+            return False  # prose, or a row with details behind a log's time
         rows[-1] = self.ss.continue_row(rows[-1], words)
         return True
 
     def _read_field(self, line: str) -> bool:
         """One field of ``lsof -F``: a letter, then the value; it begins with a process."""
+        line = line.strip()
         if not self.in_fields and not (line[:1] == "p" and is_count(line[1:])):
             return False
         if line[:1] not in "pcuLRfaltdinPTgsDoGNKMrzx":
@@ -371,7 +415,7 @@ class DumpReader:
             rows_were = "1 row was" if look.unread == 1 else f"{look.unread} rows were"
             yield f"{rows_were} not understood, such as: {look.samples[0]}"
         if self.may_be_cut and look is self.looks[-1]:
-            yield "The text ends in the middle of a line, at a digit: the last row may be cut."
+            yield "The text ends in the middle of a line: the last row may be cut."
         if self.addresses.unknown_services:
             some = ", ".join(sorted(self.addresses.unknown_services)[:3])
             yield f"Service names that are not known here have port 0: {some}; ask for a dump taken with -n."

@@ -115,7 +115,9 @@ def _read_stream(stream: ByteStream | IO[bytes], name: str, taken_ns: int) -> li
             decoder = _choose_decoder(piece, name)
         total += len(piece)
         text = tail + decoder.decode(piece).replace("\0", "\n")  # lsof -F0 ends its fields so
-        lines = text.replace("\r", "").split("\n")
+        if "\r" in text:  # Windows; alone: a classic Mac, or a terminal's record
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        lines = text.split("\n")
         tail = lines.pop()
         if len(tail) > _LONGEST_LINE:
             tail = tail[:_LONGEST_LINE]

@@ -48,6 +48,7 @@ _INFO = {
     "delivered": ("delivered", 1), "busy": ("busy_time_us", 1000), "rwnd_limited": ("rwnd_limited_us", 1000),
     "sndbuf_limited": ("sndbuf_limited_us", 1000),
 }  # fmt: skip
+_USERS = "users:("
 _RATES = frozenset(("pacing_rate", "delivery_rate"))
 _FLAGS = {"ts": 1, "sack": 2, "ecn": 8, "ecnseen": 16, "fastopen": 32}
 
@@ -227,6 +228,15 @@ def _with_whole_users(words: list[str]) -> list[str]:
     begin = next((place for place, word in enumerate(words) if word.startswith("users:((")), len(words))
     end = next((place for place in range(begin, len(words)) if words[place].endswith("))")), begin)
     return words if begin == end else [*words[:begin], " ".join(words[begin : end + 1]), *words[end + 1 :]]
+
+
+def is_cut_in_users(line: str, following: str) -> bool:
+    """Whether a line stops within its list of holders, or within the word that begins it, and the next one goes on."""
+    begin = line.rfind(_USERS)
+    if begin >= 0:
+        return "))" not in line[begin:]
+    had = line.rpartition(" ")[2]
+    return bool(had) and (had + following).startswith(_USERS + '("') and _USERS.startswith(had)
 
 
 def _owners(text: str) -> tuple[Owner, ...]:

@@ -226,3 +226,46 @@ def test_headings_below_rows_without_any_begin_a_new_look():
     assert [len(look.sockets) for look in parse_dumps(first + again)] == [3, 3]
     headed = heading + second  # a table of its own above: what follows is the next one
     assert len(parse_dumps(headed + headed)) == 2
+
+
+@pytest.mark.parametrize("width", range(90, 140))
+def test_rows_of_ss_cut_at_the_width_of_a_terminal_keep_their_holders(width):
+    rows = "".join(
+        f"ESTAB 0 {number}         192.0.2.1:5000{number}   198.51.100.7:443    "
+        f'users:(("web (b) 1",pid=812{number},fd=3),("nginx",pid=99{number},fd=17))     ino:77{number} sk:2{number}\n'
+        for number in range(3)
+    )
+    (whole,) = parse_dumps(rows)
+    lines = (line[at : at + width] for line in rows.splitlines() for at in range(0, len(line), width))
+    (wrapped,) = parse_dumps("\n".join(lines) + "\nroot@web01:~# \n")
+    assert [one.owners for one in wrapped.sockets] == [one.owners for one in whole.sockets]
+    assert len(whole.sockets[0].owners) == 2 and not wrapped.coverage.unread_rows
+
+
+def test_programs_of_netstat_on_a_line_of_their_own_belong_to_the_row_above():
+    row = "tcp        0      0 192.0.2.1:22            198.51.100.7:5000{}        ESTABLISHED \n{}/sshd\n"
+    (look,) = parse_dumps(row.format(1, 812) + row.format(2, 813) + "root@web01:~# \n")
+    assert [(one.owners[0].pid, one.owners[0].name) for one in look.sockets] == [(812, "sshd"), (813, "sshd")]
+
+
+def test_ss_rows_with_holders_behind_the_time_of_a_log_are_rows():
+    row = '2026-11-21T12:00:00.1Z stdout F ESTAB 0 0 192.0.2.1:5000{} 198.51.100.7:443 users:(("web",pid=81{},fd=3))\n'
+    (look,) = parse_dumps("".join(row.format(number, number) for number in range(5)))
+    assert [one.owners[0].pid for one in look.sockets] == [810, 811, 812, 813, 814]
+
+
+def test_lines_that_end_in_a_carriage_return_alone_are_lines(tmp_path):
+    path = tmp_path / "dump"
+    path.write_bytes(f"{NETSTAT}\n{NETSTAT}\n".replace("\n", "\r").encode())
+    assert len(read_dumps(str(path))[0].sockets) == 2 * len(parse_dumps(NETSTAT)[0].sockets)
+
+
+@pytest.mark.parametrize(
+    "keep", ["192.0.2.1:5000 198.51.100.", "192.0.2.1:5000 198.51.100.7:", '1:5000 198.51.100.7:443 users:(("we']
+)
+def test_row_that_stops_within_a_word_may_be_cut(tmp_path, keep):
+    path = tmp_path / "dump"
+    row = 'ESTAB 0 0 192.0.2.1:5000 198.51.100.7:443 users:(("web",pid=812,fd=3))'
+    path.write_text(f"{row}\n{row[: row.index(keep) + len(keep)]}")
+    coverage = read_dumps(str(path))[0].coverage
+    assert coverage.unread_rows or any("may be cut" in note for note in coverage.notes)
