@@ -294,7 +294,7 @@ def print_json(analysis: Analysis, refused: Sequence[Refused], rest: Mapping[str
             "packets": totals.packets, "segments": totals.segments, "connections": totals.connections,
             "first_ns": totals.first_ns, "last_ns": totals.last_ns, "not_tcp": totals.not_tcp,
             "fragments": totals.fragments, "cut": totals.cut, "twice": totals.twice, "copies": totals.copies,
-            "folded": totals.folded, "engine": totals.engine,
+            "translated": totals.translated, "folded": totals.folded, "engine": totals.engine,
             "state_pairs": [
                 {"client_state": client.name, "server_state": server.name, "count": count}
                 for (client, server), count in totals.state_pairs.items()
@@ -352,6 +352,11 @@ def _summarize(analysis: Analysis, names: str) -> list[str]:
         lines.append(
             f"counted once: {many(totals.copies, 'packet')} captured before (a mirror port, or several interfaces), "
             "no retransmissions"
+        )
+    if totals.translated:
+        lines.append(
+            f"counted twice: {many(totals.translated, 'connection')}, as it seems, before and after NAT "
+            "(-o +notes tells which)"
         )
     if totals.folded:
         lines.append(f"only counted: {many(totals.folded, 'connection')} (SYNs without an answer: a flood)")

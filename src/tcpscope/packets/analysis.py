@@ -17,6 +17,7 @@ from tcpscope.packets.merge import Source, merge, read_parts_in_order
 from tcpscope.packets.records import Connections
 from tcpscope.packets.spread import read_parts
 from tcpscope.packets.totals import Totals, count_totals
+from tcpscope.packets.translated import find_translated
 from tcpscope.packets.vantage import Points, join_points
 
 if TYPE_CHECKING:
@@ -95,7 +96,14 @@ def summarize(
     points: Points | None = None,
 ) -> Analysis:
     """Turn an engine's ledger into an :class:`Analysis`; for ``places`` see :class:`Connections`."""
-    connections = Connections(ledger, places, {} if points is None else points.notes)
-    totals = count_totals(ledger, engine)._replace(twice=0 if points is None else points.shared)
+    notes = {} if points is None else dict(points.notes)
+    pairs = find_translated(ledger)
+    places = in_order(ledger)[1] if places is None else places
+    for one, other in (*pairs, *((other, one) for one, other in pairs)):
+        note = f"looks like connection {int(places[other]) + 1} on the other side of NAT"
+        notes[one] = f"{notes[one]}; {note}" if one in notes else note
+    connections = Connections(ledger, places, notes)
+    twice = 0 if points is None else points.shared
+    totals = count_totals(ledger, engine)._replace(twice=twice, translated=len(pairs))
     sources = () if points is None else points.points
     return Analysis(connections, find(collect(ledger, connections.places)), damage, totals, sources)

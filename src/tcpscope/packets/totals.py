@@ -29,6 +29,7 @@ class Totals(NamedTuple):
     state_pairs: Mapping[tuple[State, State], int] = {}
     twice: int = 0  #: connections captured at two points, counted once
     copies: int = 0  #: packets captured once more, by a mirror port or at another interface; counted once
+    translated: int = 0  #: pairs of connections that look like one before and after NAT
     folded: int = 0  #: connections among them that are only counted: SYNs without an answer, more than fit (a flood)
 
 

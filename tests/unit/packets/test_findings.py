@@ -168,6 +168,32 @@ def test_time_wait_refuses_a_syn_and_its_reset_is_of_the_old_connection(tmp_path
     assert not ids
 
 
+def _through_nat(isns=(5000, 70_000), delay_ms=0, port=1000):
+    inside, outside = Talk(port, client=(192, 168, 0, 9)), Talk(40_000 + port, start=T0 + (1 + delay_ms) * 10**6)
+    for talk in (inside, outside):
+        talk.ends["a"][2], talk.ends["b"][2] = isns
+        talk.shake().say("a", PSH | ACK, 100).say("b", FIN | ACK).say("a", FIN | ACK).say("b", ACK)
+    return inside, outside
+
+
+@pytest.mark.parametrize("engine", ["python", "compiled"])
+def test_connection_before_and_after_nat_is_said_to_look_like_one(tmp_path, engine):
+    if engine == "compiled":
+        pytest.importorskip("numba")
+    talks = [*_through_nat(), *_through_nat((9, 10), port=1001), Talk(7000).shake()]
+    late, thrice = _through_nat((77, 78), delay_ms=500, port=1002), [Talk(8000 + n).shake() for n in range(2)]
+    path = tmp_path / "nat.pcap"
+    path.write_bytes(pcap(sorted(item for talk in (*talks, *late, *thrice) for item in talk.frames)))
+    analysis = analyse([path], engine=engine)
+    assert analysis.totals.translated == 2 and analysis.totals.connections == 9
+    said = {one.number: note for one in analysis.connections for note in one.notes if "NAT" in note}
+    assert len(said) == 4
+    for number, note in said.items():
+        other = analysis.connections[int(note.split()[3]) - 1]
+        assert other.server == analysis.connections[number - 1].server
+        assert said[other.number] == f"looks like connection {number} on the other side of NAT"
+
+
 def test_fin_repeated_takes_back_what_was_assumed(tmp_path):
     talk = Talk().shake().say("a", FIN | ACK).say("b", ACK)
     talk.say("a", FIN | ACK, 0, 300, talk.ends["a"][2] - 1)
