@@ -61,9 +61,10 @@ def _refused_there(symptom: Finding, cause: Finding) -> bool:
 
 
 def _refused_itself(symptom: Finding, cause: Finding) -> bool:
-    """Whether the process is among those that were seen to be refused."""
+    """Whether the process is among those that were seen to be refused; any may be when none was seen."""
+    told = [line for line in cause.evidence if WAS_REFUSED in line]
     pid = symptom.scope.removeprefix("pid ")
-    return _anywhere(symptom, cause) and any(f"({pid}){WAS_REFUSED}" in line for line in cause.evidence)
+    return _anywhere(symptom, cause) and (not told or any(f"({pid}){WAS_REFUSED}" in line for line in told))
 
 
 def _same_scope(symptom: Finding, cause: Finding) -> bool:
