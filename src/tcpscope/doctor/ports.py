@@ -245,7 +245,7 @@ def _already_bound(look: Look, port: int, sockets: Sequence[Socket]) -> Finding:
     case = Case("bind-eaddrinuse-timewait", f"port {port}")
     case.witness(0.95, f"{look.whose_all(sockets)} {does}: {listing(str(one.local) for one in sockets)}")
     return case.close(
-        Severity.MEDIUM,
+        Severity.INFO,
         f"Port {port} is in use: {look.whose_all(sockets)} {does}",
         "bind() gives EADDRINUSE while another socket is bound to the port on the same or on every address. SO_REUSEADDR "
         "does not help against a listener; only SO_REUSEPORT on both sockets, of the same user, does.",

@@ -112,7 +112,7 @@ def test_time_wait_beside_a_live_listener_hinders_nobody():
 def test_wanted_port_of_a_live_listener_or_a_bound_socket_names_who_has_it():
     (finding,) = found("bind-eaddrinuse-timewait", snap(listener(8080, who=(7, "nginx"))), wanted_ports=(8080,))
     assert finding.title == "Port 8080 is in use: nginx (7) listens on it"
-    assert finding.severity == Severity.MEDIUM  # somebody asked for that port: it is told in full
+    assert finding.severity == Severity.INFO
     bound = sock(State.CLOSED, ("0.0.0.0", 8080), ("0.0.0.0", 0), who=(8, "perl"))
     (finding,) = found("bind-eaddrinuse-timewait", snap(bound), wanted_ports=(8080,))
     assert finding.title == "Port 8080 is in use: perl (8) has bound it and does not listen"
