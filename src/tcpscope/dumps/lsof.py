@@ -30,11 +30,11 @@ def parse_ipv6(text: str) -> Endpoint | None:
     return parse_numeric(text) if text[:1] == "[" else parse_mapped(text)
 
 
-#: PID, fields before the local end, fields behind the inode; how ends are read, and the local ones read so far.
-Kind = tuple[int, tuple[object, ...], tuple[object, ...], ParseEnd, dict[str, Endpoint]]
+#: PID, the fields of such a socket (ends, owner and inode are put in), how ends are read, the local ones read so far.
+Kind = tuple[int, list[object], ParseEnd, dict[str, Endpoint]]
 FAMILIES = {"IPv4": parse_numeric, "IPv6": parse_ipv6}
 _FARTHEST = 16  #: where the TYPE column may be, behind what a log or ``grep -n`` puts in front
-_LOCAL, _INODE = Socket._fields.index("local"), Socket._fields.index("inode")
+_LOCAL, _REMOTE, _OWNERS, _INODE = (Socket._fields.index(name) for name in ("local", "remote", "owners", "inode"))
 _new = tuple.__new__
 
 
@@ -46,7 +46,6 @@ class LsofReader:
         self.process: dict[str, str] = {}
         self.file: dict[str, str] = {}
         self.is_stateless = False  #: rows of TCP without a state were read (``-F`` without ``T``)
-        self.descriptors: dict[str, int] = {}
         self.locals: dict[str, dict[str, Endpoint]] = {family: {} for family in FAMILIES}
         #: Command, PID, family and state as written -> what rows of this kind share.
         self.kinds: dict[tuple[str, ...], Kind] = {}
@@ -62,13 +61,11 @@ class LsofReader:
             return
         if len(self.kinds) < MOST_KINDS and words[7] == "TCP" and socket.inode > 0:
             owner = socket.owners[0]
-            kind = owner.pid, socket[:_LOCAL], socket[_INODE + 1 :], parse, self.locals[words[4]]
-            self.kinds[words[0], words[1], words[4], words[9]] = kind
-            self.descriptors[words[3]] = owner.fd
+            self.kinds[words[0], words[1], words[4], words[9]] = owner.pid, list(socket), parse, self.locals[words[4]]
 
     def follow(self, lines: Iterator[str], append: Callable[[Socket], None]) -> str | None:
         """Read rows of known kinds; return the first line that is none, ``None`` at the end."""
-        kinds, descriptors = self.kinds, self.descriptors
+        kinds = self.kinds
         for line in lines:
             words = line.split()
             if len(words) != 10:
@@ -78,7 +75,7 @@ class LsofReader:
             if kind is None or node != "TCP":
                 return line
             local_text, _, remote_text = ends.partition("->")
-            pid, head, tail, parse, locals_ = kind
+            pid, fields, parse, locals_ = kind
             local, remote = locals_.get(local_text), parse(remote_text)
             if local is None:
                 local = locals_[local_text] = parse(local_text) or NO_END
@@ -86,12 +83,11 @@ class LsofReader:
                 return line
             if inode[0] == "0" or len(inode) > 20:
                 return line
-            fd = descriptors.get(fd_text)
-            if fd is None:
-                fd = descriptors[fd_text] = _descriptor(fd_text)
-            owners = (_new(Owner, (pid, command, fd)),)
-            middle = (local, remote, 0, 0, None, owners, None, int(inode))
-            append(_new(Socket, head + middle + tail))
+            number = fd_text.rstrip("urw")
+            fd = int(number) if number.isdecimal() and len(number) < 10 else _descriptor(fd_text)
+            fields[_LOCAL], fields[_REMOTE], fields[_INODE] = local, remote, int(inode)
+            fields[_OWNERS] = (_new(Owner, (pid, command, fd)),)
+            append(_new(Socket, fields))
         return None
 
     def read(self, words: list[str]) -> Socket | None:

@@ -14,8 +14,7 @@ from tcpscope.model.state import State
 
 #: Timer numbers of ``/proc/net/tcp`` (``get_tcp4_sock()``) as ss names them.
 _TIMERS = {1: "on", 2: "keepalive", 3: "timewait", 4: "persist"}
-_LOCAL, _AFTER_REMOTE = Socket._fields.index("local"), Socket._fields.index("remote") + 1
-_INODE = Socket._fields.index("inode")
+_LOCAL, _REMOTE, _INODE = (Socket._fields.index(name) for name in ("local", "remote", "inode"))
 #: Linux: ``%02X %08X:%08X %02X:%08lX %08X %5u %8d ``, state to timeout; the inode begins here.
 _INODE_AT = 57
 #: The four bytes of an address in an end of six: the kernel prints them as a number of its own byte order.
@@ -30,8 +29,8 @@ class ProcNetReader:
     def __init__(self) -> None:
         self.is_udp = False
         self.ends: dict[str, Endpoint] = {}
-        #: From the state to the first digit of the inode -> the fields of the socket but its ends and its inode.
-        self.kinds: dict[str, tuple[tuple[object, ...], ...]] = {}
+        #: From the state to the first digit of the inode -> the fields of such a socket; ends and inode are put in.
+        self.kinds: dict[str, list[object]] = {}
 
     def set_heading(self, line: str) -> None:
         """Take a heading or a prompt that announces a table."""
@@ -46,8 +45,8 @@ class ProcNetReader:
         kinds, ends = self.kinds, self.ends
         for line in lines:
             words = line.split(None, 3)
-            kind = kinds.get(words[3][: _INODE_AT + 1]) if len(words) == 4 else None
-            if kind is None:
+            fields = kinds.get(words[3][: _INODE_AT + 1]) if len(words) == 4 else None
+            if fields is None:
                 return line
             number, local_text, remote_text, rest = words
             inode = rest[_INODE_AT:].partition(" ")[0]
@@ -58,8 +57,7 @@ class ProcNetReader:
                 return line
             if len(inode) > 20 or (inode[0] == "0" and inode != "0"):
                 return line
-            head, middle, tail = kind
-            fields = head + (local, remote) + middle + (int(inode),) + tail  # noqa: RUF005  # unpacking takes longer
+            fields[_LOCAL], fields[_REMOTE], fields[_INODE] = local, remote, int(inode)
             append(_new(Socket, fields))
         return None
 
@@ -68,8 +66,7 @@ class ProcNetReader:
         rest = line.split(None, 3)[3]
         is_usual = len(rest[:_INODE_AT].split()) == 6 and rest[_INODE_AT - 1] == " " and rest[_INODE_AT].isdecimal()
         if is_usual and len(self.kinds) < MOST_KINDS:
-            kind = (found[:_LOCAL], found[_AFTER_REMOTE:_INODE], found[_INODE + 1 :])
-            self.kinds[rest[: _INODE_AT + 1]] = kind
+            self.kinds[rest[: _INODE_AT + 1]] = list(found)
 
     def read(self, words: list[str]) -> Socket | None:
         """Read one row; ``None`` when it is none."""

@@ -81,7 +81,7 @@ def make_socket(
 
 #: Reads an end that is all numbers; ``None`` for any other.
 ParseEnd = Callable[[str], Endpoint | None]
-_LOCAL, _AFTER_REMOTE = Socket._fields.index("local"), Socket._fields.index("remote") + 1
+_LOCAL, _REMOTE = Socket._fields.index("local"), Socket._fields.index("remote")
 NO_END = Endpoint("", -1)  #: what ``parse`` could not read
 _new = tuple.__new__
 
@@ -94,7 +94,8 @@ class Kinds:
     """
 
     def __init__(self) -> None:
-        self.known: dict[tuple[str, ...], tuple[tuple[object, ...], tuple[object, ...], ParseEnd]] = {}
+        #: Words but the ends -> the fields of such a socket (ends are put in), how its ends are read, local ones read.
+        self.known: dict[tuple[str, ...], tuple[list[object], ParseEnd, dict[str, Endpoint]]] = {}
         self.locals: dict[ParseEnd, dict[str, Endpoint]] = {}
         self.at = 3  #: the column of the local end; the remote one follows
 
@@ -104,8 +105,7 @@ class Kinds:
         if ends != (socket.local, socket.remote) or len(self.known) >= MOST_KINDS:
             return
         self.at = at
-        self.locals.setdefault(parse, {})
-        self.known[*words[:at], *words[at + 2 :]] = socket[:_LOCAL], socket[_AFTER_REMOTE:], parse
+        self.known[*words[:at], *words[at + 2 :]] = list(socket), parse, self.locals.setdefault(parse, {})
 
     def follow(self, lines: Iterator[str], append: Callable[[Socket], None]) -> str | None:
         """Read rows of known kinds; return the first line that is none, ``None`` at the end."""
@@ -117,15 +117,15 @@ class Kinds:
             kind = known.get(tuple(words))
             if kind is None or len(ends) < 2:
                 return line
-            head, tail, parse = kind
+            fields, parse, locals_ = kind
             local_text, remote_text = ends
-            locals_ = self.locals[parse]
             local, remote = locals_.get(local_text), parse(remote_text)
             if local is None:
                 local = locals_[local_text] = parse(local_text) or NO_END
             if remote is None or local is NO_END:
                 return line
-            append(_new(Socket, head + (local, remote) + tail))  # noqa: RUF005  # unpacking takes longer
+            fields[_LOCAL], fields[_REMOTE] = local, remote
+            append(_new(Socket, fields))
         return None
 
 
