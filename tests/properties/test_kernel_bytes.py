@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tcpscope.kernel import perf, tracefs
 from tcpscope.kernel.bpf.btf import Btf
 from tcpscope.kernel.bpf.layout import find_layout, parse_flat_json
-from tcpscope.kernel.bpf.tcp_tracer import RECORD, RECORD_BYTES
+from tcpscope.kernel.bpf.tcp_record import RECORD, RECORD_BYTES
 from tcpscope.live.trace_record import iter_events
 from tcpscope.live.trace_story import Story
 from tcpscope.live.trace_tally import Tally

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from tcpscope.kernel.bpf.ring_buffer import HEAD_BYTES
-from tcpscope.kernel.bpf.tcp_tracer import RECORD_BYTES, TcpTracer
+from tcpscope.kernel.bpf.tcp_record import RECORD_BYTES
+from tcpscope.kernel.bpf.tcp_tracer import TcpTracer
 from tcpscope.live.trace_backlog import Backlog
 from tcpscope.live.trace_owners import OwnerTable
 from tcpscope.live.trace_record import iter_events, last_time_ns

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 
 from tcpscope.kernel import perf, tracefs
-from tcpscope.kernel.bpf import tcp_tracer as kinds
+from tcpscope.kernel.bpf import tcp_record as kinds
 from tcpscope.kernel.bpf.layout import ABSENT, read_symbols
 from tcpscope.live.trace_record import ENDS, KernelEvent
 from tcpscope.live.trace_story import Story

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 from struct import Struct, iter_unpack
 
-from tcpscope.kernel.bpf.tcp_tracer import RECORD_BYTES
+from tcpscope.kernel.bpf.tcp_record import RECORD_BYTES
 from tcpscope.model.record import NamedTuple
 
-#: The same record as :data:`~tcpscope.kernel.bpf.tcp_tracer.RECORD`, without its head, both ends in one piece.
+#: The same record as :data:`~tcpscope.kernel.bpf.tcp_record.RECORD`, without its head, both ends in one piece.
 _EVENT = "<8x QQQ II BBBB 36s iI 16s"
 #: What ``KernelEvent.ends`` holds: local and remote port, local and remote address.
 ENDS = Struct("<HH16s16s")

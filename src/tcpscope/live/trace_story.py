@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from operator import attrgetter
 
-from tcpscope.kernel.bpf import tcp_tracer as kinds
+from tcpscope.kernel.bpf import tcp_record as kinds
 from tcpscope.live.sockets import spell_address
 from tcpscope.live.trace_event import NOTHING, Deduced, Evidence, deduce_event, is_settled
 from tcpscope.live.trace_record import ENDS, KernelEvent

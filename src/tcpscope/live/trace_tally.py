@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from struct import iter_unpack
 
-from tcpscope.kernel.bpf import tcp_tracer as kinds
+from tcpscope.kernel.bpf import tcp_record as kinds
 from tcpscope.live.trace_story import LIMIT
 from tcpscope.model.spelling import KERNEL_EXTRA
 from tcpscope.model.state import State
 
-#: The same record as :data:`~tcpscope.kernel.bpf.tcp_tracer.RECORD`: kernel object, namespace, kind, before, after,
+#: The same record as :data:`~tcpscope.kernel.bpf.tcp_record.RECORD`: kernel object, namespace, kind, before, after,
 #: ports and addresses in one piece, timeouts.
 _COUNTED = "<16xQ8x4s4xBBBx36s4xB19x"
 

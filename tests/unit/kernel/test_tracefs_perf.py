@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from tcpscope.kernel import perf, tracefs
-from tcpscope.kernel.bpf import tcp_tracer as kinds
+from tcpscope.kernel.bpf import tcp_record as kinds
 from tcpscope.live.trace_perf import Decoder
 from tcpscope.model.errors import Unsupported
 

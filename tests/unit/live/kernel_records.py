@@ -2,8 +2,8 @@
 
 import struct
 
-from tcpscope.kernel.bpf import tcp_tracer as kinds
-from tcpscope.kernel.bpf.tcp_tracer import RECORD, RECORD_BYTES
+from tcpscope.kernel.bpf import tcp_record as kinds
+from tcpscope.kernel.bpf.tcp_record import RECORD, RECORD_BYTES
 
 CLIENT, SERVER = (b"\x0a\0\0\x01" + bytes(12), 40000), (b"\x0a\0\0\x02" + bytes(12), 80)
 ESTAB, SYN_SENT, SYN_RECV, FW1, FW2, TW, CLOSE, CW, LACK, LISTEN, CLOSING = range(1, 12)

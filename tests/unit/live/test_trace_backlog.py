@@ -5,8 +5,8 @@ import time
 import pytest
 from tests.unit.live.kernel_records import CLIENT, CLOSE, ESTAB, LISTEN, SERVER, Paper
 
-from tcpscope.kernel.bpf import tcp_tracer as kinds
-from tcpscope.kernel.bpf.tcp_tracer import RECORD_BYTES
+from tcpscope.kernel.bpf import tcp_record as kinds
+from tcpscope.kernel.bpf.tcp_record import RECORD_BYTES
 from tcpscope.live import trace, trace_bpf
 from tcpscope.live.trace_backlog import Backlog
 from tcpscope.model.event import Event

@@ -24,8 +24,8 @@ from tests.unit.live.kernel_records import (
     whole_life,
 )  # fmt: skip
 
-from tcpscope.kernel.bpf import tcp_tracer as kinds
-from tcpscope.kernel.bpf.tcp_tracer import RECORD_BYTES
+from tcpscope.kernel.bpf import tcp_record as kinds
+from tcpscope.kernel.bpf.tcp_record import RECORD_BYTES
 from tcpscope.live import trace_story
 from tcpscope.live.trace_event import Evidence, deduce_event
 from tcpscope.live.trace_record import iter_events
