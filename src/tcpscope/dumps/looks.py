@@ -283,6 +283,8 @@ class DumpReader:
         """One field of ``lsof -F``: a letter, then the value; it begins with a process."""
         line = line.strip()
         if not self.in_fields and not (line[:1] == "p" and is_count(line[1:])):
+            if self.lsof.lacks_process(line):
+                self._count_unread(f"{line} (its process is not told: the output of lsof -F begins with a line p)")
             return False
         if line[:1] not in "pcuLRfaltdinPTgsDoGNKMrzx":
             self._finish_fields()

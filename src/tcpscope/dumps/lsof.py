@@ -125,8 +125,15 @@ class LsofReader:
 
     def lacks_protocol(self, line: str) -> bool:
         """Whether a line is the name of a socket of which nobody says that it is one of TCP (``-F pn``)."""
+        return "P" not in self.file and self._names_socket(line)
+
+    def lacks_process(self, line: str) -> bool:
+        """Whether a line is the name of a socket in ``-F`` output whose beginning, with the process, is cut off."""
+        return ("->" in line or line.startswith("n*:")) and self._names_socket(line)
+
+    def _names_socket(self, line: str) -> bool:
         name = line[1:]
-        if line[0] != "n" or "P" in self.file or name[:1] == "/" or " " in name:
+        if line[0] != "n" or name[:1] == "/" or " " in name:
             return False
         return all(self.addresses.read(end) for end in name.split("->"))
 

@@ -42,7 +42,11 @@ def _flood_or_silence(cases: Cases) -> Iterator[Finding]:
             "The SYNs pass here and nothing comes back: a filter drops them (or the answer), the host is gone, or its "
             "accept queue is full. A closed port of a living host would answer with a reset at once.",
             scope=where,
-            evidence=(f"{repeats} repeated SYNs", f"{answered} other connections to it were answered", _numbers(group)),
+            evidence=(
+                _times(repeats, "repeated SYN"),
+                f"{answered} other connections to it were answered",
+                _numbers(group),
+            ),
             counter_evidence=(f"the answer in a capture taken at {where}: then it is lost on the way back",),
             remedies=(
                 Remedy("command", f"capture at the server too: tcpscope capture 'host {where.rpartition(':')[0]}'"),
@@ -368,4 +372,5 @@ def _many(clients: int) -> str:
 def _numbers(group: Group) -> str:
     shown = [str(number + 1) for number in group.examples[:5] if number >= 0]
     more = " ..." if group.total > len(shown) else ""
-    return f"connections {', '.join(shown)}{more}" if shown else f"{group.total} connections"
+    noun = "connection" if group.total == 1 else "connections"
+    return f"{noun} {', '.join(shown)}{more}" if shown else f"{group.total} {noun}"

@@ -266,6 +266,17 @@ def test_lsof_fields_of_one_socket_are_read_at_the_end_of_the_text():
     assert socket.owners == (Owner(812, "Isolated Web Co", 3),)
 
 
+def test_lsof_fields_whose_process_is_cut_off_are_shown_as_not_understood():
+    whole = "p100\ncnginx\nf5\ntIPv4\nd1001\nPTCP\nn10.0.0.1:80->10.0.0.2:4000\nTST=ESTABLISHED\n"
+    rest = "f6\ntIPv4\nd1002\nPTCP\nn*:80\nTST=LISTEN\np200\ncsshd\nf3\ntIPv4\nd1003\nPTCP\nn*:22\nTST=LISTEN\n"
+    (look,) = parse_dumps(whole + rest)
+    assert (len(look.sockets), look.coverage.unread_rows) == (3, 0)
+    (look,) = parse_dumps((whole + rest).removeprefix("p100\n"))
+    assert [one.owners[0].pid for one in look.sockets] == [200]
+    assert look.coverage.unread_rows == 2
+    assert all("process is not told" in sample for sample in look.coverage.unread_samples)
+
+
 def test_lsof_fields_that_tell_no_protocol_are_shown_as_not_understood():
     (look,) = parse_dumps("p812\ncsshd\nf3\nn*:22\nf4\nn/etc/hosts\nf5\nn10.0.0.1:22->10.0.0.9:50001\n")
     assert look.coverage.unread_rows == 2
