@@ -21,6 +21,7 @@ from tcpscope.packets.layout import (
     HAS_OOO,
     HAS_RCV,
     HAS_SCALE,
+    ISN,
     NXT,
     OOO_HIGH,
     OOO_LOW,
@@ -78,6 +79,12 @@ def window_of(f: Ints, h: int, rcv: int) -> int:
     return ahead if ahead < HALFWAY else 0
 
 
+def expect_syn(f: Ints, s: int, r: int) -> None:
+    """The receiver's numbers begin with the sender's SYN."""
+    f[r + RCV] = (f[s + ISN] + 1) & M
+    f[r + BITS] |= HAS_RCV
+
+
 def note_window(f: Ints, g: Ints, s: int, r: int) -> None:
     """Remember the right edge of the window that the sender offers, when its scale is known."""
     flags = g[SEG_FLAGS]
@@ -124,4 +131,4 @@ def advance(f: Ints, x: Ints, log: Ints, g: Ints, s: int, r: int) -> None:
             f[r + RCV] = (f[s + FIN_SEQ] + 1) & M
 
 
-PARTS: tuple[Callable[..., int | None], ...] = (send_numbers, window_of, note_window, advance)
+PARTS: tuple[Callable[..., int | None], ...] = (send_numbers, window_of, expect_syn, note_window, advance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcpscope.machine.compiled import classify_code
 from tcpscope.model.record import TYPE_CHECKING
-from tcpscope.packets.bounds import advance, send_numbers, window_of
+from tcpscope.packets.bounds import advance, expect_syn, send_numbers, window_of
 from tcpscope.packets.layout import (
     ACK,
     ACKED,
@@ -120,8 +120,7 @@ def is_alive(f: Ints, q: Ints, log: Ints, g: Ints, s: int, r: int) -> int:
             set_opened(f, r, PASSIVELY)
             move(f, log, g, r, V_SYN, B_INFERRED, own_ns, t)
         elif receiver == S_TIME_WAIT:
-            f[r + RCV] = (f[s + ISN] + 1) & M
-            f[r + BITS] |= HAS_RCV
+            expect_syn(f, s, r)
             move(f, log, g, r, V_SYN_REOPENS, B_INFERRED, own_ns, t)
         move(f, log, g, s, V_SYN_ACK, B_INFERRED, own_ns, t)
     elif (state == S_LISTEN or state == S_TIME_WAIT) and receiver == S_SYN_SENT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcpscope.model.record import TYPE_CHECKING
-from tcpscope.packets.bounds import send_numbers
+from tcpscope.packets.bounds import expect_syn, send_numbers
 from tcpscope.packets.exchange import receive
 from tcpscope.packets.layout import (
     ACK,
@@ -106,12 +106,6 @@ def see_syn(f: Ints, x: Ints, log: Ints, g: Ints, s: int, r: int) -> None:
         if shared & FRESH:
             f[r + STATE] = S_LISTEN
         expect_syn(f, s, r)
-
-
-def expect_syn(f: Ints, s: int, r: int) -> None:
-    """The receiver's numbers begin with the sender's SYN."""
-    f[r + RCV] = (f[s + ISN] + 1) & M
-    f[r + BITS] |= HAS_RCV
 
 
 def note_pending_syn(f: Ints, x: Ints, g: Ints, s: int) -> None:
@@ -249,6 +243,6 @@ def inherit(old: Ints, new: Ints, answerer: int) -> None:
 
 
 PARTS: tuple[Callable[..., int | None], ...] = (
-    expect_syn, note_pending_syn, recall_pending_syn, see_syn, answers_syn, see_syn_ack, answers_pending_syn, is_over,
+    note_pending_syn, recall_pending_syn, see_syn, answers_syn, see_syn_ack, answers_pending_syn, is_over,
     opens_another, inherit,
 )  # fmt: skip
