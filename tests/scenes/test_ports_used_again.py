@@ -14,13 +14,14 @@ import threading
 import time
 
 import pytest
+from tests.loopback_dump import MARK_PORT, LoopbackDump, has_tcpdump
 from tests.patience import in_its_own_namespace, wait_until, wait_until_settled
 
 from tcpscope.model.state import State
 from tcpscope.packets import analyse
 
 pytestmark = pytest.mark.root
-CLIENT, SERVER, MARK = 20000, 7000, 9999
+CLIENT, SERVER = 20000, 7000
 SYN, ACK = 2, 16
 #: Linux numbers a new connection 15.6 million a second further on: so much is sent faster, on a slow machine too.
 MANY = 300_000_000
@@ -29,43 +30,13 @@ TABLE = "flush ruleset\ntable inet again {\n chain input {\n type filter hook in
 
 @pytest.fixture
 def capture(tmp_path):
-    if not shutil.which("tcpdump", path="/usr/sbin:/usr/bin:/sbin:/bin"):
+    if not has_tcpdump():
         pytest.skip("tcpdump is not installed")
-    return Capture(tmp_path / "again.pcap")
+    return Capture(tmp_path / "again.pcap", "-s", "96")
 
 
-class Capture:
-    """What passes the loopback, by tcpdump."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        options = ["-i", "lo", "-B", "65536", "--immediate-mode", "-U", "-s", "96", "-w", str(self.path)]
-        self.dump = subprocess.Popen(["tcpdump", *options, "tcp"], stderr=subprocess.PIPE)
-        self.dump.stderr.readline()
-        threading.Thread(target=self.dump.stderr.read, daemon=True).start()
-        self._see_a_mark()
-        return self
-
-    def _see_a_mark(self):
-        mark, before = struct.pack(">HH", MARK, 9), self.path.read_bytes()
-
-        def is_there():
-            with socket.socket() as refused:
-                refused.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                refused.bind(("127.0.0.1", MARK))
-                refused.connect_ex(("127.0.0.1", 9))
-            return self.path.read_bytes().count(mark) > before.count(mark)
-
-        wait_until(is_there, "tcpdump")
-
-    def __exit__(self, *_):
-        try:
-            self._see_a_mark()
-        finally:
-            self.dump.terminate()
-            self.dump.wait()
+class Capture(LoopbackDump):
+    """What passes the loopback."""
 
     def segments(self):
         """Yield ``(is of the server, flags, sequence number)`` of the two connections."""
@@ -73,7 +44,7 @@ class Capture:
         while at < len(raw):
             (captured,) = struct.unpack_from("<I", raw, at + 8)
             source, target, seq, _, _, flags = struct.unpack_from(">HHIIBB", raw, at + 16 + 34)
-            if MARK not in (source, target):
+            if MARK_PORT not in (source, target):
                 yield source == SERVER, flags, seq
             at += 16 + captured
 

@@ -4,7 +4,6 @@ Run as a program: ``python tracker_truth.py CAPTURE COUNT``; prints what the ker
 process of its own because it leaves for a new network namespace.
 """
 
-import atexit
 import json
 import os
 import socket
@@ -14,12 +13,12 @@ import sys
 import threading
 import time
 from concurrent import futures
+from pathlib import Path
 
+from tests.loopback_dump import LoopbackDump
 from tests.patience import wait_until_settled
 
 ESTABLISHED, FIN_WAIT_1, CLOSED, CLOSING = 1, 4, 7, 11
-MARK_PORT = 9999
-MARK = MARK_PORT.to_bytes(2, "big") + (9).to_bytes(2, "big")
 TABLE = "table inet truth {\n chain input {\n type filter hook input priority 0;\n %s\n }\n}\n"
 
 
@@ -36,25 +35,6 @@ def until(is_so):
 
 def state_of(end):
     return end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-
-
-def see_a_mark_in(path):
-    """Refused connections from one port, until the capture holds one more of them: all before it is there, too."""
-
-    def marks():
-        with open(path, "rb") as file:
-            return file.read().count(MARK)
-
-    before = marks()
-    refused = socket.socket()
-    refused.bind(("127.0.0.1", MARK_PORT))
-
-    def is_there():
-        refused.connect_ex(("127.0.0.1", 9))
-        return marks() > before
-
-    until(is_there)
-    refused.close()
 
 
 class Pairs:
@@ -258,15 +238,6 @@ def main(path, count):
     from tcpscope.live.trace import open_trace
 
     feed = open_trace()
-    dump = subprocess.Popen(
-        ["tcpdump", "-i", "lo", "-B", "65536", "--immediate-mode", "-U", "-s", "120", "-j", "host", "-w", path,
-         "--time-stamp-precision=nano", "tcp"],
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    dump.stderr.readline()
-    threading.Thread(target=dump.stderr.read, daemon=True).start()
-    atexit.register(dump.kill)
-    see_a_mark_in(path)
     moves, stop = [], threading.Event()
 
     def listen():
@@ -276,19 +247,17 @@ def main(path, count):
     reading = futures.ThreadPoolExecutor(1).submit(listen)
     pairs = Pairs()
     share = sum(weight for _, weight in KINDS)
-    for kind, weight in KINDS:
-        began = time.monotonic()
-        kind(pairs, max(count * weight // share, 2))
-        print(f"{kind.__name__} {time.monotonic() - began:.1f} s", file=sys.stderr)
-    wait_until_settled()
-    see_a_mark_in(path)
+    with LoopbackDump(Path(path), "-s", "120", "-j", "host", "--time-stamp-precision=nano"):
+        for kind, weight in KINDS:
+            began = time.monotonic()
+            kind(pairs, max(count * weight // share, 2))
+            print(f"{kind.__name__} {time.monotonic() - began:.1f} s", file=sys.stderr)
+        wait_until_settled()
     stop.set()
     reading.result()
     while more := feed.read_transitions(0.1):
         moves.extend(more)
     moves.extend(feed.read_rest())
-    dump.send_signal(2)
-    dump.wait()
     told = [
         [m.flow.local.port, m.flow.remote.port, m.before.name, m.after.name, m.deviation, m.certainty, m.when_ns]
         for m in moves

@@ -25,9 +25,11 @@ def run(*argv, **options):
     return subprocess.run([*TCPSCOPE, *argv], stderr=subprocess.PIPE, text=True, timeout=300, **options)
 
 
+needs_full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+
+
+@needs_full_disk
 def test_full_disk_is_one_line():
-    if not os.path.exists("/dev/full"):
-        pytest.skip("no /dev/full here")
     with open("/dev/full", "w") as full:
         done = run("list", "-tan", stdout=full)
     assert done.returncode == 1
@@ -35,12 +37,11 @@ def test_full_disk_is_one_line():
     assert "No space left" in done.stderr
 
 
+@needs_full_disk
 @pytest.mark.parametrize(
     ("argv", "code"), [(["bogus"], 2), (["list", "no predicate"], 2), (["read", "/nonexistent"], 1)]
 )
 def test_exit_code_tells_though_stderr_takes_nothing(argv, code):
-    if not os.path.exists("/dev/full"):
-        pytest.skip("no /dev/full here")
     with open("/dev/full", "w") as full:
         assert subprocess.run([*TCPSCOPE, *argv], stderr=full, timeout=300).returncode == code
     reader, writer = os.pipe()
@@ -49,10 +50,9 @@ def test_exit_code_tells_though_stderr_takes_nothing(argv, code):
     os.close(writer)
 
 
+@needs_full_disk
 @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["list", "--help"]])
 def test_help_to_a_full_disk_is_one_line(argv):
-    if not os.path.exists("/dev/full"):
-        pytest.skip("no /dev/full here")
     with open("/dev/full", "w") as full:
         done = run(*argv, stdout=full)
     assert done.returncode == 1
