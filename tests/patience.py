@@ -68,10 +68,10 @@ def is_mark(move):
 def in_its_own_namespace(test):
     """Give ``test`` a namespace as its first argument; when it fails, twice more another one.
 
-    Why: a record may be missing through no fault of ours. Measured on Linux 6.18 in a virtual machine whose agent is
-    exempt from tracing: while it runs no tracepoint fires, not even those of the tick that interrupts it. So the moves
-    of a whole tick (a late ACK, the end of a wait, a keepalive's death) are missing together now and then, for BPF and
-    perf alike, and nothing counts them. A defect of ours fails every time.
+    Why: a record may be missing through no fault of ours. Measured on Linux 6.18 in a virtual machine: while the
+    machine's own agent runs no tracepoint fires, not even those of the tick that interrupts it. So the moves of a
+    whole tick (a late ACK, the end of a wait, a keepalive's death) are missing together now and then, for BPF and perf
+    alike, and nothing counts them. A defect of ours fails every time.
     """
 
     @functools.wraps(test)
